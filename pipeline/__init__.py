@@ -1,0 +1,1 @@
+"""petl-vtr: a reproducible comparison of ways to adapt CLIP to video-text retrieval."""

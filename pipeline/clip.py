@@ -1,0 +1,296 @@
+"""CLIP as two frozen towers that are run block by block, with the places where a method may attach.
+
+The only file that imports open_clip. Shapes: B videos or captions, T frames, N = B*T, L tokens, D width, E embedding.
+"""
+
+import hashlib
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import open_clip
+import torch
+from open_clip.transformer import QuickGELU, TextTransformer, Transformer, VisionTransformer
+from torch import Tensor, nn
+
+TINY = Path(__file__).parent / "clip-tiny.json"
+MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+
+
+@dataclass
+class Flow:
+    """What the hooks may know of, and change for, one pass through a tower.
+
+    `frame_mask` (B, T) is True for real frames (vision). `read` (B,) is the token that is read out: 0 or the end of text.
+    `attn_mask` (L, L) is added to the attention scores; None is full attention. `num_frames` is T, 1 for text.
+    """
+
+    num_frames: int
+    read: Tensor
+    frame_mask: Tensor | None = None
+    attn_mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a branch (attention or MLP) sits: its input before and after the LayerNorm, each (N, L, D)."""
+
+    stream: Tensor
+    normed: Tensor
+    flow: Flow
+
+
+TokenHook = Callable[[Tensor, Flow], Tensor]
+BranchHook = Callable[[Tensor, Site], Tensor]
+
+
+@dataclass
+class BlockHooks:
+    """`before` and `after` change the tokens around a block, `attention` and `mlp` a branch's output before it is added."""
+
+    before: list[TokenHook] = field(default_factory=list)
+    attention: list[BranchHook] = field(default_factory=list)
+    mlp: list[BranchHook] = field(default_factory=list)
+    after: list[TokenHook] = field(default_factory=list)
+
+
+class Tower:
+    """The residual blocks of one encoder.
+
+    `embedding` hooks see the raw tokens: before ln_pre in the vision tower, before the positions are added in the text tower.
+    """
+
+    def __init__(self, name: str, *, transformer: Transformer, width: int) -> None:
+        self.name = name
+        self.width = width
+        self.blocks = cast(list[Any], list(transformer.resblocks))
+        self.clear()
+
+    def clear(self) -> None:
+        self.embedding: list[TokenHook] = []
+        self.hooks = [BlockHooks() for _ in self.blocks]
+
+    def run(self, tokens: Tensor, *, flow: Flow) -> Tensor:
+        """(N, L, D) -> (N, L', D), where the hooks decide L'."""
+        for block, hooks in zip(self.blocks, self.hooks, strict=True):
+            for hook in hooks.before:
+                tokens = hook(tokens, flow)
+            normed = block.ln_1(tokens)
+            branch = block.ls_1(block.attention(normed, attn_mask=flow.attn_mask))
+            for change in hooks.attention:
+                branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
+            tokens = tokens + branch
+            normed = block.ln_2(tokens)
+            branch = block.ls_2(block.mlp(normed))
+            for change in hooks.mlp:
+                branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
+            tokens = tokens + branch
+            for hook in hooks.after:
+                tokens = hook(tokens, flow)
+        return tokens
+
+
+class FrozenClip(nn.Module):
+    """CLIP with every tensor frozen, until a method attaches modules or asks for tensors of CLIP to be trained.
+
+    `digest` is the SHA-256 of the weights; adapters carry it, so that they are never loaded onto another backbone.
+    """
+
+    def __init__(self, model: open_clip.CLIP, *, name: str) -> None:
+        super().__init__()
+        _refuse_unknown_towers(model, name)
+        self.model = model.float().eval()
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        self.name = name
+        self.digest = _digest(model)
+        self.image_size = int(model.visual.image_size[0])
+        self.context_length = int(model.context_length)
+        self.vision = Tower("vision", transformer=model.visual.transformer, width=model.visual.class_embedding.shape[0])
+        self.text = Tower("text", transformer=model.transformer, width=model.ln_final.weight.shape[0])
+        self.adapter: nn.Module = nn.Module()
+        self.unfrozen: dict[str, nn.Parameter] = {}
+        self._originals: dict[str, Tensor] = {}
+        self._tokenizer = open_clip.SimpleTokenizer(context_length=self.context_length)
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> "FrozenClip":
+        """CLIP stays in evaluation mode (it has no dropout to switch on); the attached modules follow `mode`."""
+        self.adapter.train(mode)
+        self.training = mode
+        return self
+
+    def unfreeze(self, wanted: Callable[[str], bool]) -> None:
+        """Let the tensors of CLIP whose names satisfy `wanted` be trained."""
+        for name, parameter in self.model.named_parameters():
+            if wanted(name):
+                self._originals[name] = parameter.detach().clone()
+                self.unfrozen[name] = parameter.requires_grad_(True)
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Every trainable tensor by its name in the checkpoint: `adapter.*` for attached ones, `clip.*` for CLIP's own."""
+        named = {f"adapter.{name}": p for name, p in self.adapter.named_parameters()}
+        return named | {f"clip.{name}": p for name, p in self.unfrozen.items()}
+
+    def detach_all(self) -> None:
+        """Back to plain CLIP, bit for bit."""
+        self.vision.clear()
+        self.text.clear()
+        with torch.no_grad():
+            for name, parameter in self.unfrozen.items():
+                parameter.copy_(self._originals[name]).requires_grad_(False)
+        self.adapter, self.unfrozen, self._originals = nn.Module(), {}, {}
+
+    @property
+    def logit_scale(self) -> Tensor:
+        return self.model.logit_scale.exp()
+
+    def tokenize(self, captions: list[str], *, num_words: int) -> Tensor:
+        """(B, num_words) token ids with start and end of text; longer captions keep their end-of-text token last."""
+        return cast(Tensor, self._tokenizer(captions, context_length=num_words))
+
+    def num_tokens(self, caption: str) -> int:
+        """Length of a caption in tokens, start and end of text included, before any truncation."""
+        return len(self._tokenizer.encode(caption)) + 2
+
+    def encode_frames(self, frames: Tensor, *, mask: Tensor) -> Tensor:
+        """Frames (B, T, 3, H, W) as uint8 and their mask (B, T) -> frame features (B, T, E), not normalised."""
+        pixels = (frames.flatten(0, 1).float() / 255 - self.mean) / self.std
+        visual = self.model.visual
+        tokens = visual.conv1(pixels).flatten(2).transpose(1, 2)
+        first = visual.class_embedding.expand(tokens.shape[0], 1, -1)
+        tokens = torch.cat([first, tokens], dim=1) + visual.positional_embedding
+        flow = Flow(num_frames=frames.shape[1], read=tokens.new_zeros(len(frames), dtype=torch.long), frame_mask=mask)
+        for hook in self.vision.embedding:
+            tokens = hook(tokens, flow)
+        tokens = self.vision.run(visual.ln_pre(tokens), flow=flow)
+        features = visual.ln_post(tokens[:, 0]) @ visual.proj
+        return features.unflatten(0, frames.shape[:2])
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        """Token ids (B, L), L at most the context length -> text features (B, E), not normalised."""
+        model = self.model
+        flow = Flow(num_frames=1, read=ids.argmax(dim=1))
+        tokens = model.token_embedding(ids)
+        for hook in self.text.embedding:
+            tokens = hook(tokens, flow)
+        length = tokens.shape[1]
+        flow.attn_mask = model.attn_mask[:length, :length]
+        tokens = self.text.run(tokens + model.positional_embedding[:length], flow=flow)
+        read = tokens[torch.arange(len(ids), device=ids.device), flow.read]
+        return cast(Tensor, model.ln_final(read) @ model.text_projection)
+
+
+def load_backbone(name: str, *, weights: str) -> FrozenClip:
+    """Open a CLIP by its open_clip architecture name; `weights` is a pretrained tag of open_clip or a file.
+
+    Raises ValueError for an unknown name, a tower that the seam cannot run, weights trained with another activation,
+    weights of another architecture, and weights that cannot be had here.
+    """
+    _check_activation(name, weights)
+    model = build(name)
+    path = Path(weights)
+    if path.suffix:
+        if not path.is_file():
+            raise ValueError(f"backbone.weights: there is no file {weights!r}; put the checkpoint of {name} there")
+    else:
+        path = _download(name, weights)
+    try:
+        open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{path} does not hold the weights of {name}: {reason}") from error
+    except Exception as error:  # a pickle that asks for code ends here, as does a damaged safetensors header
+        raise ValueError(f"{path} is not a checkpoint that can be read safely ({type(error).__name__}): {error}") from error
+    return FrozenClip(model, name=name)
+
+
+def build(name: str) -> open_clip.CLIP:
+    """The architecture `name` with random weights; its towers are checked first, so that no HF or timm model is built."""
+    if name == "clip-tiny" and name not in open_clip.list_models():
+        open_clip.add_model_config(TINY)
+    config = open_clip.get_model_config(name)
+    if config is None:
+        known = ", ".join(m for m in open_clip.list_models() if re.fullmatch(r"ViT-[BL]-(32|16|14)-quickgelu", m))
+        raise ValueError(f"backbone.name: open_clip has no model {name!r}; use clip-tiny or one like {known}")
+    for tower, key, kind in (("vision", "timm_model_name", "timm"), ("text", "hf_model_name", "HF text")):
+        if config[f"{tower}_cfg"].get(key):
+            raise ValueError(f"backbone {name}: a {kind} tower cannot be run block by block; use a plain ViT CLIP")
+    if isinstance(config["vision_cfg"].get("layers"), list):
+        raise ValueError(f"backbone {name}: a ResNet vision tower has no blocks to attach to; use a plain ViT CLIP")
+    config.pop("custom_text", None)
+    return open_clip.CLIP(**{key: value for key, value in config.items() if key in CONFIG_KEYS})
+
+
+CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
+
+
+def _refuse_unknown_towers(model: nn.Module, name: str) -> None:
+    """ValueError unless both towers are the plain ones that `Tower.run` and the two encoders reproduce."""
+    visual = getattr(model, "visual", None)
+    plain = isinstance(model, open_clip.CLIP) and isinstance(visual, VisionTransformer)
+    if not plain or visual is None:
+        raise ValueError(f"backbone {name}: {type(model).__name__} with {type(visual).__name__} is not a plain ViT CLIP")
+    odd = {
+        "attentional pooling": visual.attn_pool is not None,
+        f"pooling {visual.pool_type!r}": visual.pool_type != "tok",
+        "patch dropout": not isinstance(visual.patch_dropout, nn.Identity),
+        f"text pooling {model.text_pool_type!r}": model.text_pool_type != "argmax",
+        "a non-square image": len(set(visual.image_size)) != 1,
+        "a text tower without causal mask": model.attn_mask is None,
+        "no or a biased text projection": not isinstance(model.text_projection, nn.Parameter),
+    }
+    found = [what for what, present in odd.items() if present]
+    if found:
+        raise ValueError(f"backbone {name} has {', '.join(found)}, which the block loop does not reproduce")
+
+
+def _check_activation(name: str, weights: str) -> None:
+    """OpenAI's weights were trained with QuickGELU; open_clip only warns when an erf GELU runs on them."""
+    config = open_clip.get_model_config(name)
+    if weights == "openai" and config is not None and not config.get("quick_gelu", False):
+        raise ValueError(
+            f"backbone {name} uses the erf GELU but OpenAI's weights were trained with QuickGELU; set backbone.name: {name}-quickgelu"
+        )
+
+
+def _download(name: str, tag: str) -> Path:
+    config = open_clip.get_pretrained_cfg(name, tag)
+    if not config:
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        raise ValueError(f"backbone.weights: open_clip has no weights {tag!r} for {name}; it has {', '.join(tags) or 'none'}")
+    try:
+        return Path(open_clip.download_pretrained(config))
+    except Exception as error:  # urllib, requests, httpx and the hub each raise their own
+        raise ValueError(
+            f"the weights {tag!r} of {name} could not be downloaded ({type(error).__name__}); "
+            f"on a machine with internet run open_clip.download_pretrained, copy the file here and set backbone.weights to its path"
+        ) from error
+
+
+def _digest(model: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and bytes of all weights."""
+    total = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        total.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        total.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+@contextmanager
+def quiet_fast_path() -> Iterator[None]:
+    """torch's fused attention for inference gives other bits than its training path; one path for both."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+__all__ = ["FrozenClip", "Flow", "Site", "Tower", "QuickGELU", "TextTransformer", "build", "load_backbone", "quiet_fast_path", "warnings"]

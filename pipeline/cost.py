@@ -1,0 +1,79 @@
+"""What a method costs: parameters, memory of a training step, multiply-accumulates."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.clip import FrozenClip
+
+
+@dataclass
+class Used:
+    """Bytes that a training step held at once."""
+
+    bytes: int = 0
+
+
+@contextmanager
+def measure_step(clip: FrozenClip, optimiser: torch.optim.Optimizer, *, device: torch.device, wanted: bool) -> Iterator[Used]:
+    """Memory of the step inside the block: the allocator's peak on a GPU.
+
+    On a CPU torch keeps no such count; there it is weights + gradients + optimiser state + what autograd saved, without
+    temporaries, each storage once. Other processes and the allocator's habits do not change it.
+    """
+    used = Used()
+    if not wanted:
+        yield used
+    elif device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield used
+        used.bytes = torch.cuda.max_memory_allocated(device)
+    else:
+        held = {p.untyped_storage().data_ptr(): _bytes(p) for p in clip.parameters()}
+
+        def keep(tensor: Tensor) -> Tensor:
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            yield used
+        gradients = sum(_bytes(p.grad) for p in clip.parameters() if p.grad is not None)
+        moments = sum(_bytes(v) for entry in optimiser.state.values() for v in entry.values() if isinstance(v, Tensor))
+        used.bytes = sum(held.values()) + gradients + moments
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def parameters(clip: FrozenClip, alive: dict[str, Tensor]) -> dict[str, Any]:
+    """Trainable parameters: those that ever received a gradient, and the dead ones that never did, by tensor."""
+    total = sum(p.numel() for p in clip.model.parameters())
+    dead = {name: int((~mask).sum()) for name, mask in alive.items()}
+    trainable = sum(mask.numel() for mask in alive.values())
+    return {
+        "trainable": trainable,
+        "dead": sum(dead.values()),
+        "dead_names": sorted(name for name, number in dead.items() if number),
+        "backbone_parameters": total,
+        "share": round(100 * trainable / total, 4),
+    }
+
+
+@torch.no_grad()
+def macs(clip: FrozenClip, *, num_frames: int, num_words: int, device: torch.device) -> dict[str, int]:
+    """Multiply-accumulates of one video and of one caption, matrix products and convolutions only, as torch counts them."""
+    frames = torch.zeros(1, num_frames, 3, clip.image_size, clip.image_size, dtype=torch.uint8, device=device)
+    mask = torch.ones(1, num_frames, dtype=torch.bool, device=device)
+    ids = clip.tokenize(["a video"], num_words=num_words).to(device)
+    counted = {}
+    for name, run in (("macs_per_video", lambda: clip.encode_frames(frames, mask=mask)), ("macs_per_caption", lambda: clip.encode_text(ids))):
+        with FlopCounterMode(display=False) as counter:
+            run()
+        counted[name] = counter.get_total_flops() // 2
+    return counted

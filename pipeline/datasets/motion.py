@@ -1,0 +1,102 @@
+"""`motion`, the embedded dataset: rendered clips of simple objects that each do something.
+
+Made here from one seed, so nothing is downloaded and nobody's licence applies. At least half of the test captions are right
+for one direction of time only; no scene occurs in two splits (pipeline/world/scene.py says what a scene is).
+"""
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from pipeline.datasets import CAPTION_COLUMNS, SPLITS, VIDEO_COLUMNS
+from pipeline.params import Motion, Params
+from pipeline.world import captions, files, scene
+
+GROUNDS = (2, 3)  # gradients of the clips; the still pictures for pretraining have the others
+CAPTIONS = {"train": 5, "val": 1, "test": 1}  # a clip
+LICENCE = "CC0-1.0"
+
+
+def count(params: Params) -> int:
+    return params.motion.train + params.motion.val + params.motion.test
+
+
+def download(target: Path, params: Params) -> None:
+    """Render all clips to `target/videos/` and write `target/annotations.json`."""
+    (target / "videos").mkdir(parents=True)
+    clips = plan(params.motion)
+    jobs = [(clip.scene, target / "videos" / clip.file, clip.form, clip.seed) for clip in clips]
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for _ in tqdm(pool.map(_write, jobs, chunksize=16), total=len(jobs), desc="render", mininterval=5, unit="clip"):
+            pass
+    rows = [clip.annotation() for clip in clips]
+    (target / "annotations.json").write_text(json.dumps({"videos": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def tables(raw: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows: list[dict[str, Any]] = json.loads((raw / "annotations.json").read_text(encoding="utf-8"))["videos"]
+    videos = [
+        ("motion", row["id"], row["file"], row["split"], f"videos/{row['file']}", "", LICENCE, row["seconds"]) for row in rows
+    ]
+    sentences = [
+        ("motion", row["id"], f"{row['id']}#{order}", order, text, row["split"], row["directed"])
+        for row in rows
+        for order, text in enumerate(row["captions"])
+    ]
+    return pd.DataFrame(videos, columns=list(VIDEO_COLUMNS)), pd.DataFrame(sentences, columns=list(CAPTION_COLUMNS))
+
+
+class Clip:
+    """One clip of the plan: its scene, its form as a file, its captions."""
+
+    def __init__(self, split: str, number: int, chosen: scene.Scene, rng: np.random.Generator) -> None:
+        self.split, self.scene, self.seed = split, chosen, int(rng.integers(2**31))
+        self.form = files.sample(rng)
+        self.name = f"{split}{number:05d}"
+        self.file = f"{self.name}{self.form.suffix}"
+        self.captions = [captions.caption(chosen, rng) for _ in range(CAPTIONS[split])]
+
+    def annotation(self) -> dict[str, Any]:
+        directed = captions.directed(self.scene)
+        form = self.form
+        return {
+            "id": self.name,
+            "file": self.file,
+            "split": self.split,
+            "seconds": round(form.seconds, 3),
+            "captions": self.captions,
+            "directed": directed,
+        }
+
+
+def plan(settings: Motion) -> list[Clip]:
+    """All clips, test first, so that another number of training clips leaves the test set as it is."""
+    taken: dict[tuple[object, ...], str] = {}
+    clips = []
+    for number, split in enumerate(reversed(SPLITS)):
+        rng = np.random.default_rng([settings.seed, number])
+        wanted = int(getattr(settings, split))
+        while wanted:
+            chosen = scene.sample(rng, grounds=GROUNDS, counts=_shares(settings))
+            if taken.setdefault(chosen.key(), split) == split:
+                clips.append(Clip(split, wanted, chosen, rng))
+                wanted -= 1
+    return clips
+
+
+def _shares(settings: Motion) -> tuple[float, float, float]:
+    if len(settings.objects) != 3 or min(settings.objects) < 0 or abs(sum(settings.objects) - 1) > 1e-9:
+        raise ValueError(f"motion.objects is {settings.objects}; give three shares that add up to 1")
+    one, two, three = settings.objects
+    return one, two, three
+
+
+def _write(job: tuple[scene.Scene, Path, files.Form, int]) -> None:
+    chosen, target, form, seed = job
+    files.write(chosen, target, form=form, seed=seed)

@@ -1,0 +1,67 @@
+"""One file a method. The folder is the registry; nothing outside it knows a method by name."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+
+from pipeline.clip import FrozenClip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a method may depend on besides CLIP: T frames a video, and tokens a caption (start and end included)."""
+
+    num_frames: int
+    num_words: int
+
+
+class Method(Protocol):
+    """A frozen dataclass of hyper-parameters that attaches modules to the two towers.
+
+    `paper` is the source, `identity_at_init` whether the adapted towers equal CLIP before training.
+    """
+
+    paper: ClassVar[str]
+    identity_at_init: ClassVar[bool]
+
+    def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
+        """Set hooks on the towers, ask for tensors of CLIP to be trained, and return the new modules."""
+        ...
+
+
+def names() -> list[str]:
+    """The methods, which are the files of this folder."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+
+
+def file_of(run: str) -> str:
+    """The method of a run's name: `mv_adapter@long` is another setting of `mv_adapter`."""
+    return run.split("@")[0]
+
+
+def load(run: str, *, config: Mapping[str, Any]) -> Method:
+    """The method of a run with its hyper-parameters. ValueError for an unknown method, key, type or value."""
+    if file_of(run) not in names():
+        raise ValueError(f"unknown method {file_of(run)!r}; pipeline/methods/ has: {', '.join(names())}")
+    module = importlib.import_module(f"pipeline.methods.{file_of(run)}")
+    try:
+        chosen = OmegaConf.merge(OmegaConf.structured(module.METHOD), dict(config))
+        method: Method = module.METHOD(**{str(k): v for k, v in OmegaConf.to_container(chosen).items()})  # type: ignore[union-attr]
+    except OmegaConfBaseException as error:
+        raise ValueError(f"methods.{run}.config: {str(error).splitlines()[0]}") from error
+    return method
+
+
+def attach(clip: FrozenClip, method: Method, *, shape: Shape) -> FrozenClip:
+    """Attach `method` to `clip`, which must be plain."""
+    assert not clip.trained(), "detach the former method first"
+    if shape.num_words > clip.context_length:
+        raise ValueError(f"dataset.words is {shape.num_words}, but {clip.name} reads at most {clip.context_length} tokens")
+    clip.adapter = method.attach(clip, shape)
+    return clip

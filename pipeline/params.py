@@ -1,0 +1,267 @@
+"""The schema of params.yaml: its keys, types, defaults and meaning.
+
+A key that is not here is an error with a suggestion. A comment after a field is its documentation; there is no second list.
+"""
+
+import ast
+import difflib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+T = TypeVar("T")
+
+
+@dataclass
+class Run:
+    """What `snakemake` and `dvc repro` compute."""
+
+    datasets: list[str] = MISSING
+    methods: list[str] = MISSING  # keys of `methods` below
+    seeds: list[int] = MISSING
+
+
+@dataclass
+class Motion:
+    """The embedded dataset: how many clips of which kind to render."""
+
+    seed: int = 7
+    train: int = 1500
+    val: int = 200
+    test: int = 300
+    objects: list[float] = field(default_factory=lambda: [0.6, 0.3, 0.1])  # share of clips with one, two, three objects
+
+
+@dataclass
+class Clips:
+    """The canonical video: H.264 at a constant rate with a short GOP and no audio."""
+
+    short_side: int = 224  # pixels
+    fps: int = 3
+    crf: int = 20
+    shard: int = 200  # videos a job
+
+
+@dataclass
+class Frames:
+    """The frames every method sees. `grid`: one of pipeline/video/grid.py."""
+
+    number: int = 12
+    size: int = 224  # pixels; the backbone's image size
+    grid: str = "centres"
+
+
+@dataclass
+class Missing:
+    """The largest share of a split's videos that may be missing or broken before the run stops."""
+
+    train: float = 0.01
+    val: float = 0.0
+    test: float = 0.0
+
+
+@dataclass
+class Dataset:
+    """How one dataset is prepared and read."""
+
+    words: int = 32  # tokens a caption, start and end included
+    clips: Clips = field(default_factory=Clips)
+    frames: Frames = field(default_factory=Frames)
+    missing: Missing = field(default_factory=Missing)
+
+
+@dataclass
+class Backbone:
+    """`weights`: a pretrained tag of open_clip, or a file (.pt, .safetensors)."""
+
+    name: str = MISSING
+    weights: str = MISSING
+
+
+@dataclass
+class Pretrain:
+    """Contrastive pretraining of clip-tiny on still pictures of the motion world."""
+
+    seed: int = 11
+    pairs: int = 80000  # pictures with a caption, each seen once
+    batch: int = 256
+    words: int = 24
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.08  # share of the steps
+
+
+@dataclass
+class Train:
+    """One trainer for all methods; a method overrides what differs."""
+
+    epochs: int = 5
+    batch: int = 32
+    lr: float = 1e-3  # of attached modules
+    clip_lr: float = 1e-5  # of CLIP's own tensors, where a method trains them
+    weight_decay: float = 0.2  # of tensors with two or more dimensions
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.98])
+    eps: float = 1e-6
+    warmup: float = 0.1  # share of the steps
+    clip_norm: float = 1.0  # global norm of the gradient
+    captions: str = "one"  # captions of a video in an epoch: `one` drawn at random, or `all`
+    select: str = "last"  # the checkpoint: `last` epoch, or the `best` on validation by R-Sum both ways
+    validate_every: int = 1  # epochs; the last one is always validated
+    precision: str = "float32"  # or `bfloat16`: autocast of the towers
+
+
+@dataclass
+class Score:
+    """How metrics are made certain."""
+
+    bootstrap: int = 2000  # resamples of the queries
+    confidence: float = 0.95
+    seed: int = 0
+
+
+@dataclass
+class Method:
+    """One run: the hyper-parameters of its method, and what differs from `train`."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Params:
+    """The whole of params.yaml."""
+
+    run: Run = field(default_factory=Run)
+    motion: Motion = field(default_factory=Motion)
+    datasets: dict[str, Dataset] = MISSING
+    backbone: Backbone = field(default_factory=Backbone)
+    pretrain: Pretrain = field(default_factory=Pretrain)
+    train: Train = field(default_factory=Train)
+    methods: dict[str, Method] = MISSING
+    score: Score = field(default_factory=Score)
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
+
+
+def parse(schema: type[T], values: Mapping[str, Any], *, where: str) -> T:
+    """`values` as an instance of the dataclass `schema`. ValueError names the key in `where` and suggests the nearest one."""
+    _refuse_unknown_keys(schema, values, where)
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), dict(values))
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            raise ValueError(f"{where}: {missing[0]!r} is not set")
+        result = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{where}: {str(error).splitlines()[0]} (key {error.full_key!r})") from error
+    assert isinstance(result, schema)
+    return result
+
+
+def _refuse_unknown_keys(schema: Any, values: Any, where: str) -> None:
+    """OmegaConf names an unknown key without its place; a typo deserves the place and the nearest key."""
+    if not (is_dataclass(schema) and isinstance(values, Mapping)):
+        return
+    hints = typing.get_type_hints(schema)
+    known = [f.name for f in fields(schema)]
+    for key, value in values.items():
+        _known(str(key), known, what=f"{where}: unknown key", there="there are")
+        kind = hints[key]
+        if typing.get_origin(kind) is dict and isinstance(value, Mapping):
+            for name, entry in value.items():
+                _refuse_unknown_keys(typing.get_args(kind)[1], entry, f"{where}: {key}.{name}")
+        elif not isinstance(kind, types.GenericAlias):
+            _refuse_unknown_keys(kind, value, f"{where}: {key}")
+
+
+def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
+    """The whole configuration, with what its parts must agree on. Raises ValueError."""
+    params = parse(Params, values, where=where)
+    for kind, wanted, known in (("datasets", params.run.datasets, params.datasets), ("methods", params.run.methods, params.methods)):
+        for name in wanted:
+            _known(name, list(known), what=f"{where}: run.{kind} names", there=f"{kind} has entries for")
+    for name, method in params.methods.items():
+        train_of(params, name, where=where)
+        if "/" in name or not name:
+            raise ValueError(f"{where}: methods.{name} cannot be a folder's name")
+        assert isinstance(method, Method)
+    return params
+
+
+def train_of(params: Params, name: str, *, where: str = "params.yaml") -> Train:
+    """The training of one run: the shared section with the run's own values in place."""
+    train = parse(Train, asdict(params.train) | dict(params.methods[name].train), where=f"{where}: methods.{name}.train")
+    for key, allowed in (("captions", ("one", "all")), ("select", ("last", "best")), ("precision", ("float32", "bfloat16"))):
+        if getattr(train, key) not in allowed:
+            raise ValueError(f"{where}: methods.{name}.train: {key} is {getattr(train, key)!r}; choose {' or '.join(allowed)}")
+    return train
+
+
+def load(path: str | Path) -> Params:
+    """Read and check a params.yaml. Raises ValueError."""
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"there is no {file}; run from the folder that holds params.yaml")
+    return check(typing.cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file))), where=str(file))
+
+
+def from_json(schema: type[T], text: str, *, where: str) -> T:
+    """The part of the configuration that a rule hands to its stage on the command line."""
+    return parse(schema, json.loads(text), where=where)
+
+
+def to_json(part: Any) -> str:
+    """The inverse of `from_json`, with sorted keys, so that equal settings are equal text."""
+    return json.dumps(asdict(part), sort_keys=True)
+
+
+def known_files(params: Params, package: Path, *, where: str = "params.yaml") -> None:
+    """ValueError for a method or a dataset without a file, and for a hyper-parameter that its method does not have.
+
+    The files are read, not imported: this runs before every workflow, and importing torch would take longer than all the rest.
+    """
+    for kind, wanted in (("method", params.methods), ("dataset", params.datasets)):
+        known = sorted(path.stem for path in (package / f"{kind}s").glob("*.py") if path.stem != "__init__")
+        for name in wanted:
+            _known(name.split("@")[0], known, what=f"{where}: unknown {kind}", there=f"pipeline/{kind}s/ has")
+    for name, method in params.methods.items():
+        known = hyperparameters(package / "methods" / f"{name.split('@')[0]}.py")
+        for key in method.config:
+            _known(key, known, what=f"{where}: methods.{name}.config: unknown key", there="there are")
+
+
+def _known(name: str, known: list[str], *, what: str, there: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"{what} {name!r}; {hint}{there}: {', '.join(known) or 'none'}")
+
+
+def hyperparameters(file: Path) -> list[str]:
+    """The fields of the dataclass that a method's file names in METHOD."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    chosen = {n.value.id for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Name) and _named(n.targets[0], "METHOD")}
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in chosen]
+    body = [line for node in classes for line in node.body if isinstance(line, ast.AnnAssign)]
+    return [line.target.id for line in body if isinstance(line.target, ast.Name) and "ClassVar" not in ast.unparse(line.annotation)]
+
+
+def _named(target: ast.expr, name: str) -> bool:
+    return isinstance(target, ast.Name) and target.id == name
+
+
+def config_of(params: Params, name: str) -> str:
+    """The hyper-parameters that params.yaml sets for one run, as JSON."""
+    return json.dumps(params.methods[name].config, sort_keys=True)
+
+
+def shape_of(params: Params, dataset: str) -> str:
+    """What a method may know of a dataset, as JSON: the number and size of frames and the words a caption."""
+    entry = params.datasets[dataset]
+    return json.dumps({"frames": asdict(entry.frames), "words": entry.words}, sort_keys=True)

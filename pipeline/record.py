@@ -1,0 +1,43 @@
+"""What a run was: code, versions, device, inputs. Written beside every result, so that a number can be traced."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("torch", "open_clip_torch", "h5py", "numpy", "av", "imageio-ffmpeg", "snakemake", "dvc")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def commit() -> str:
+    """The commit of this checkout, with `+` when tracked files differ from it; `unknown` outside a repository."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def describe(*, device: str, inputs: dict[str, Path]) -> dict[str, Any]:
+    """Commit, package versions, machine, threads, device and the SHA-256 of every input."""
+    return {
+        "commit": commit(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "machine": platform.machine(),
+        "threads": len(os.sched_getaffinity(0)),
+        "device": device,
+        "inputs": {name: sha256(path) for name, path in sorted(inputs.items())},
+    }

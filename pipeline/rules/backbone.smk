@@ -1,0 +1,25 @@
+# The tiny CLIP that needs no download.
+
+
+rule pretrain:
+    input:
+        code=sources("pipeline.stages.pretrain"),
+        architecture=Path(workflow.basedir, "pipeline/clip-tiny.json"),
+    output:
+        weights="work/clip-tiny/weights.safetensors",
+    log:
+        "logs/pretrain/clip-tiny.log",
+    benchmark:
+        "logs/pretrain/clip-tiny.tsv"
+    params:
+        settings=schema.to_json(PARAMS.pretrain),
+        device=PARAMS.device,
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    conda:
+        CONDA
+    shell:
+        "python -m pipeline.stages.pretrain --settings {params.settings:q} --device {params.device} --threads {threads}"
+        " --weights {output.weights} > {log} 2>&1"

@@ -1,0 +1,53 @@
+# The configuration as checked dataclasses, and the functions that rules use for their inputs and settings.
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir)))
+
+from pipeline import datasets, params as schema
+from pipeline.sources import sources
+
+try:
+    PARAMS = schema.check(config)
+    schema.known_files(PARAMS, Path(workflow.basedir, "pipeline"))
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+BACKBONE = PARAMS.backbone.name
+RUN = f"runs/{{dataset}}/{BACKBONE}/{{run}}/{{seed}}"
+CONDA = Path(workflow.basedir, "envs/pipeline.yaml")
+
+
+wildcard_constraints:
+    dataset="|".join(PARAMS.datasets),
+    run="|".join(map(re.escape, PARAMS.methods)),
+    seed=r"\d+",
+    split="train|val|test",
+    shard=r"\d{3}",
+
+
+def dataset_of(wildcards):
+    return PARAMS.datasets[wildcards.dataset]
+
+
+def shards(dataset):
+    """The names of a dataset's shards; the number of videos is known before anything is downloaded."""
+    size = PARAMS.datasets[dataset].clips.shard
+    return [f"{number:03d}" for number in range(-(-datasets.load(dataset).count(PARAMS) // size))]
+
+
+def backbone_weights(wildcards):
+    """The weights are an input when they are a file; open_clip fetches named ones itself."""
+    weights = PARAMS.backbone.weights
+    return [weights] if Path(weights).suffix else []
+
+
+def method_code(wildcards):
+    return sources(f"pipeline.methods.{wildcards.run.split('@')[0]}")
+
+
+def dataset_code(wildcards):
+    return sources(f"pipeline.datasets.{wildcards.dataset}")

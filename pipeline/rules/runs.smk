@@ -1,0 +1,136 @@
+# Train, embed, score each method with each seed; then one report a dataset.
+
+
+# No file of the test split is among the inputs, and none may be added.
+rule train:
+    input:
+        train="work/{dataset}/train/frames.h5",
+        train_captions="work/{dataset}/train/captions.parquet",
+        val="work/{dataset}/val/frames.h5",
+        val_captions="work/{dataset}/val/captions.parquet",
+        weights=backbone_weights,
+        code=sources("pipeline.stages.train"),
+        method=method_code,
+    output:
+        adapter=f"{RUN}/adapter.safetensors",
+        record=f"{RUN}/train.json",
+        curves=directory(f"{RUN}/curves"),
+    log:
+        "logs/train/{dataset}.{run}.{seed}.log",
+    benchmark:
+        "logs/train/{dataset}.{run}.{seed}.tsv"
+    params:
+        backbone=schema.to_json(PARAMS.backbone),
+        settings=lambda w: schema.to_json(schema.train_of(PARAMS, w.run)),
+        config=lambda w: schema.config_of(PARAMS, w.run),
+        shape=lambda w: schema.shape_of(PARAMS, w.dataset),
+        device=PARAMS.device,
+    # Two trainings on a core each get more done than one on two cores.
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=1 if PARAMS.device != "cpu" else 0,
+    conda:
+        CONDA
+    shell:
+        "python -m pipeline.stages.train --dataset {wildcards.dataset} --run {wildcards.run} --seed {wildcards.seed}"
+        " --train-frames {input.train} --train-captions {input.train_captions}"
+        " --val-frames {input.val} --val-captions {input.val_captions}"
+        " --backbone {params.backbone:q} --settings {params.settings:q} --config {params.config:q} --shape {params.shape:q}"
+        " --device {params.device} --threads {threads}"
+        " --adapter {output.adapter} --record {output.record} --curves {output.curves} > {log} 2>&1"
+
+
+rule embed:
+    input:
+        frames="work/{dataset}/test/frames.h5",
+        captions="work/{dataset}/test/captions.parquet",
+        adapter=f"{RUN}/adapter.safetensors",
+        record=f"{RUN}/train.json",
+        weights=backbone_weights,
+        code=sources("pipeline.stages.embed"),
+        method=method_code,
+    output:
+        embeddings=f"{RUN}/embeddings.h5",
+        cost=f"{RUN}/cost.json",
+    log:
+        "logs/embed/{dataset}.{run}.{seed}.log",
+    benchmark:
+        "logs/embed/{dataset}.{run}.{seed}.tsv"
+    params:
+        backbone=schema.to_json(PARAMS.backbone),
+        device=PARAMS.device,
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=1 if PARAMS.device != "cpu" else 0,
+    conda:
+        CONDA
+    shell:
+        "python -m pipeline.stages.embed --frames {input.frames} --captions {input.captions} --adapter {input.adapter}"
+        " --record {input.record} --backbone {params.backbone:q} --device {params.device} --threads {threads}"
+        " --embeddings {output.embeddings} --cost {output.cost} > {log} 2>&1"
+
+
+rule score:
+    input:
+        embeddings=f"{RUN}/embeddings.h5",
+        missing="work/{dataset}/missing.tsv",
+        code=sources("pipeline.stages.score"),
+    output:
+        metrics=f"{RUN}/metrics.json",
+    log:
+        "logs/score/{dataset}.{run}.{seed}.log",
+    benchmark:
+        "logs/score/{dataset}.{run}.{seed}.tsv"
+    params:
+        settings=schema.to_json(PARAMS.score),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        CONDA
+    shell:
+        "python -m pipeline.stages.score --embeddings {input.embeddings} --missing {input.missing}"
+        " --settings {params.settings:q} --metrics {output.metrics} > {log} 2>&1"
+
+
+def finished_runs(wildcards):
+    return expand(RUN, dataset=wildcards.dataset, run=PARAMS.run.methods, seed=PARAMS.run.seeds)
+
+
+rule report:
+    input:
+        results=lambda w: expand(
+            "{run}/{file}",
+            run=finished_runs(w),
+            file=("metrics.json", "cost.json", "train.json", "embeddings.h5"),
+        ),
+        captions="work/{dataset}/test/captions.parquet",
+        videos="work/{dataset}/test/videos.parquet",
+        clips=lambda w: expand("data/{dataset}/clips/{shard}", dataset=w.dataset, shard=shards(w.dataset)),
+        code=sources("pipeline.stages.report"),
+        template=Path(workflow.basedir, "pipeline/report.html.j2"),
+    output:
+        html=report("results/{dataset}/report.html", category="Retrieval", caption="../../docs/report.rst"),
+        csv="results/{dataset}/table.csv",
+        markdown="results/{dataset}/table.md",
+        summary="results/{dataset}/summary.json",
+    log:
+        "logs/report/{dataset}.log",
+    benchmark:
+        "logs/report/{dataset}.tsv"
+    params:
+        runs=finished_runs,
+        clips="data/{dataset}/clips",
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        CONDA
+    shell:
+        "python -m pipeline.stages.report --runs {params.runs} --captions {input.captions} --videos {input.videos}"
+        " --clips {params.clips} --html {output.html} --csv {output.csv} --markdown {output.markdown}"
+        " --summary {output.summary} > {log} 2>&1"

@@ -1,0 +1,51 @@
+"""Embed the test split with a trained adapter, and measure what the method costs."""
+
+import argparse
+from pathlib import Path
+
+from pipeline import checkpoint, cost, device, embed, methods
+from pipeline.clip import load_backbone
+from pipeline.data import open_split
+from pipeline.files import read_json, write_json
+from pipeline.params import Backbone, from_json
+from pipeline.stages import guarded
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("frames", "captions", "adapter", "record"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--backbone", required=True, help="params.yaml: backbone, as JSON")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    for name in ("embeddings", "cost"):
+        parser.add_argument(f"--{name}", type=Path, required=True, help="to write")
+    args = parser.parse_args()
+    header = checkpoint.read_header(args.adapter)
+    place = device.choose(args.device)
+    device.prepare(place, threads=args.threads, seed=header["seed"])
+    backbone = from_json(Backbone, args.backbone, where="backbone")
+    clip = load_backbone(backbone.name, weights=backbone.weights)
+    frames, words = header["shape"]["frames"]["number"], header["shape"]["words"]
+    methods.attach(clip, methods.load(header["run"], config=header["config"]), shape=methods.Shape(frames, words))
+    checkpoint.load_into(clip, args.adapter)
+    clip.to(place)
+    split = open_split(args.frames, args.captions, clip=clip, num_words=words)
+    made, rate = embed.embed(clip, split, device=place)
+    about = {key: header[key] for key in ("dataset", "backbone", "backbone_digest", "run", "seed")}
+    embed.save(args.embeddings, made, attributes=about)
+    trained = read_json(args.record)
+    write_json(
+        args.cost,
+        {
+            **trained["parameters"],
+            **{key: trained[key] for key in ("train_seconds", "train_videos_per_second", "train_peak_bytes")},
+            **cost.macs(clip, num_frames=frames, num_words=words, device=place),
+            "checkpoint_bytes": args.adapter.stat().st_size,
+            "embed_videos_per_second": rate,
+        },
+    )
+
+
+if __name__ == "__main__":
+    guarded(main)

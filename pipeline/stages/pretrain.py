@@ -1,0 +1,36 @@
+"""Pretrain clip-tiny on still pictures of the motion world."""
+
+import argparse
+import time
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from pipeline import device
+from pipeline.files import whole
+from pipeline.params import Pretrain, from_json
+from pipeline.pretrain import pretrain
+from pipeline.stages import guarded
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", required=True, help="params.yaml: pretrain, as JSON")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--weights", type=Path, required=True, help="safetensors to write")
+    args = parser.parse_args()
+    settings, place, start = from_json(Pretrain, args.settings, where="pretrain"), device.choose(args.device), time.perf_counter()
+    device.prepare(place, threads=args.threads, seed=settings.seed)
+
+    def report(step: int, steps: int, loss: float) -> None:
+        if step % max(steps // 20, 1) == 0:
+            print(f"step {step} of {steps}: loss {loss:.3f}, {time.perf_counter() - start:.0f} s", flush=True)
+
+    weights = pretrain(settings, device=place, report=report)
+    with whole(args.weights) as part:
+        save_file({name: value.contiguous() for name, value in sorted(weights.items())}, part)
+
+
+if __name__ == "__main__":
+    guarded(main)

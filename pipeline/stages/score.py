@@ -1,0 +1,27 @@
+"""Embeddings -> metrics.json."""
+
+import argparse
+from pathlib import Path
+
+from pipeline import embed, record
+from pipeline.files import write_json
+from pipeline.params import Score, from_json
+from pipeline.score import score
+from pipeline.stages import guarded
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--embeddings", type=Path, required=True)
+    parser.add_argument("--missing", type=Path, required=True, help="TSV of missing videos, whose hash is recorded")
+    parser.add_argument("--settings", required=True, help="params.yaml: score, as JSON")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
+    args = parser.parse_args()
+    made, about = embed.load(args.embeddings)
+    found = score(made, settings=from_json(Score, args.settings, where="score"))
+    found |= {"method": about.pop("run"), **about, "missing_hash": record.sha256(args.missing)[:16]}
+    write_json(args.metrics, found)
+
+
+if __name__ == "__main__":
+    guarded(main)

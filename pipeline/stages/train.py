@@ -1,0 +1,128 @@
+"""Train one method with one seed. Test files are not among the arguments."""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dvclive import Live
+
+from pipeline import checkpoint, device, methods, record
+from pipeline.clip import FrozenClip, load_backbone
+from pipeline.cost import parameters
+from pipeline.data import open_split
+from pipeline.files import write_json
+from pipeline.params import Backbone, Dataset, Train, from_json
+from pipeline.sources import sources
+from pipeline.stages import guarded
+from pipeline.train import train
+
+
+def main() -> None:
+    args = _arguments()
+    place = device.choose(args.device)
+    device.prepare(place, threads=args.threads, seed=args.seed)
+    backbone = from_json(Backbone, args.backbone, where="backbone")
+    settings, shape = from_json(Train, args.settings, where="train"), from_json(Dataset, args.shape, where="datasets")
+    clip = load_backbone(backbone.name, weights=backbone.weights)
+    method = methods.load(args.run, config=json.loads(args.config))
+    methods.attach(clip, method, shape=methods.Shape(num_frames=shape.frames.number, num_words=shape.words))
+    clip.to(place)
+    data = (
+        open_split(args.train_frames, args.train_captions, clip=clip, num_words=shape.words),
+        open_split(args.val_frames, args.val_captions, clip=clip, num_words=shape.words),
+    )
+    inputs = {key: getattr(args, key) for key in ("train_frames", "train_captions", "val_frames", "val_captions")}
+    about = record.describe(device=str(place), inputs=inputs)
+    header = _header(args, clip, about, settings=settings)
+    state = args.adapter.with_name(f"state-{_fingerprint(header, args)}.pt")
+    tensors, progress = train(
+        clip,
+        data,
+        settings=settings,
+        seed=args.seed,
+        device=place,
+        state=state,
+        fingerprint=state.stem,
+        report=_curves(args.curves),
+    )
+    seen = [e for e in progress.epochs]
+    write_json(
+        args.record,
+        {
+            "status": "finished",
+            "epochs": progress.epochs,
+            "selected_epoch": progress.selected_epoch,
+            "train_seconds": sum(e["seconds"] for e in seen),
+            "train_videos_per_second": sum(e["videos"] for e in seen) / max(sum(e["seconds"] for e in seen), 1e-9) if seen else None,
+            "train_peak_bytes": progress.step_bytes,
+            "parameters": parameters(clip, progress.alive),
+            "record": about,
+        },
+    )
+    checkpoint.save(args.adapter, tensors, header=header)
+    for old in args.adapter.parent.glob("state-*.pt"):
+        old.unlink()
+
+
+def _header(args: argparse.Namespace, clip: FrozenClip, about: dict[str, Any], *, settings: Train) -> dict[str, Any]:
+    """What an adapter belongs to."""
+    return {
+        "run": args.run,
+        "config": json.loads(args.config),
+        "train": vars(settings),
+        "shape": json.loads(args.shape),
+        "backbone": clip.name,
+        "backbone_digest": clip.digest,
+        "dataset": args.dataset,
+        "dataset_fingerprint": about["inputs"],
+        "seed": args.seed,
+        "commit": about["commit"],
+    }
+
+
+def _fingerprint(header: dict[str, Any], args: argparse.Namespace) -> str:
+    """Everything the result depends on: another commit with the same code may continue a run, other code may not."""
+    parts: list[Any] = [{k: v for k, v in header.items() if k != "commit"}, args.device, args.threads]
+    code = sources("pipeline.stages.train", f"pipeline.methods.{methods.file_of(args.run)}")
+    parts += [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in code]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _curves(folder: Path) -> Callable[[list[dict[str, Any]]], None]:
+    """Learning curves by DVCLive, written anew by every start, so that a resumed run has each epoch once."""
+    live = Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
+
+    def report(epochs: list[dict[str, Any]]) -> None:
+        for epoch in epochs[live.step :]:
+            live.log_metric("train/loss", epoch["loss"])
+            for name, value in (epoch["val"] or {}).items():
+                if value is not None:
+                    live.log_metric(f"val/{name}", value)
+            live.next_step()
+        if epochs:
+            print(f"epoch {epochs[-1]['epoch']}: {json.dumps(epochs[-1])}", flush=True)
+
+    return report
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("dataset", "run"):
+        parser.add_argument(f"--{name}", required=True)
+    for name in ("train-frames", "train-captions", "val-frames", "val-captions"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("backbone", "settings", "config", "shape"):
+        parser.add_argument(f"--{name}", required=True, help="a part of params.yaml, as JSON")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    for name in ("adapter", "record", "curves"):
+        parser.add_argument(f"--{name}", type=Path, required=True, help="to write")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,146 @@
+"""What a video file is, read from its packets and never believed from its name."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+# A video comes from strangers: it may neither open the network nor be a playlist that opens other files.
+PROTOCOLS = "file"
+CONTAINERS = (
+    "mov,mp4,matroska,webm,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,ivf,obu,gif,rm,dv,mxf,nut,wtv,mjpeg,"
+    "yuv4mpegpipe,mp3,wav,flac,aac"
+)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The video stream that a player would show."""
+
+    codec: str
+    width: int  # pixels as stored, before the rotation
+    height: int
+    sar: str  # shape of a pixel, "1:1" if square, "" if the file does not say
+    rotation: int  # degrees counter-clockwise to turn the picture by
+    fps_avg: float | None  # frames a second over the whole stream
+    fps_r: float | None  # the rate that all timestamps are multiples of
+    n_frames: int  # packets that hold a picture
+    duration: float  # seconds: the stream's, else the file's, else from first to last packet
+    has_audio: bool
+    pix_fmt: str
+    video_index: int  # position among the file's video streams: k in 0:v:k
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[InputContainer]:
+    """The container in `path`, open for reading. ValueError if that is no video file."""
+    if not path.is_file():
+        raise ValueError(f"there is no file {path.name}")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path.name} is empty")
+    whitelists = {"protocol_whitelist": PROTOCOLS, "format_whitelist": CONTAINERS}
+    try:
+        # "file:", so that a name like "http:a.mp4" stays a name.
+        container = av.open(f"file:{path}", options=whitelists)
+    except FFmpegError as error:
+        raise ValueError(f"{path.name} is not a readable video file: {error.strerror}") from error
+    with container:
+        yield container
+
+
+def probe(path: Path) -> Probe:
+    """Look at the first video stream of `path` that is not a cover picture.
+
+    All packets are read, so that a header's count of frames is never believed; one frame is decoded, for its rotation.
+    Raises ValueError if `path` is empty, no video file, or has no video stream.
+    """
+    with opened(path) as container:
+        index, stream = _picture_stream(container, path)
+        packets = _Packets.of(container, stream)
+        return Probe(
+            codec=_codec(stream, path),
+            width=stream.width,
+            height=stream.height,
+            sar=_ratio(stream.sample_aspect_ratio),
+            rotation=packets.rotation,
+            fps_avg=_rate(stream.average_rate),
+            fps_r=_rate(stream.base_rate),
+            n_frames=packets.number,
+            duration=_duration(container, stream, packets),
+            has_audio=bool(container.streams.audio),
+            pix_fmt=stream.pix_fmt or "",
+            video_index=index,
+        )
+
+
+def _picture_stream(container: InputContainer, path: Path) -> tuple[int, VideoStream]:
+    for index, stream in enumerate(container.streams.video):
+        if not stream.disposition & Disposition.attached_pic:
+            return index, stream
+    raise ValueError(f"{path.name} holds no video stream")
+
+
+def _codec(stream: VideoStream, path: Path) -> str:
+    # PyAV has no codec context for a stream that FFmpeg has no decoder for.
+    context: Any = stream.codec_context
+    if context is None:
+        raise ValueError(f"{path.name} holds a video stream of a codec that cannot be decoded")
+    return str(context.codec.canonical_name)
+
+
+@dataclass(frozen=True)
+class _Packets:
+    number: int
+    seconds: float
+    rotation: int
+
+    @staticmethod
+    def of(container: InputContainer, stream: VideoStream) -> "_Packets":
+        number, rotation = 0, None
+        times: list[int] = []
+        try:
+            for packet in container.demux(stream):
+                if packet.size == 0 or packet.is_discard:
+                    continue
+                number += 1
+                if packet.pts is not None:
+                    times += [packet.pts, packet.pts + (packet.duration or 0)]
+                if rotation is None:
+                    rotation = _rotation(stream, packet)
+        except FFmpegError:
+            # A broken tail: what comes before it is counted here, and the strict pass of the transcoder reports it.
+            pass
+        seconds = float((max(times) - min(times)) * (stream.time_base or 0)) if times else 0.0
+        return _Packets(number=number, seconds=seconds, rotation=rotation or 0)
+
+
+def _rotation(stream: VideoStream, packet: Any) -> int | None:
+    """The rotation of the first frame in `packet`; None if the decoder gives no frame yet."""
+    try:
+        return next((frame.rotation for frame in stream.decode(packet)), None)
+    except FFmpegError:
+        return None
+
+
+def _duration(container: InputContainer, stream: VideoStream, packets: _Packets) -> float:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if container.duration and container.duration > 0:
+        return float(container.duration / av.time_base)
+    return packets.seconds
+
+
+def _ratio(value: Fraction | None) -> str:
+    return f"{value.numerator}:{value.denominator}" if value else ""
+
+
+def _rate(value: Fraction | None) -> float | None:
+    return float(value) if value else None

@@ -1,0 +1,1 @@
+"""The `motion` world: small scenes that move, their captions, and the files they are stored in."""

@@ -1,0 +1,45 @@
+"""Shared fixtures: CLIPs with random weights, which are enough to prove shapes, identities, gradients and counts."""
+
+import open_clip
+import pytest
+import torch
+
+from pipeline.clip import FrozenClip, build
+
+SMALL = {
+    "embed_dim": 24,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 3},
+}
+
+
+def small_clip(seed=0):
+    """A CLIP of three layers whose biases and gains are not at their initial values, so that every tensor matters."""
+    torch.manual_seed(seed)
+    model = open_clip.CLIP(**SMALL)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return FrozenClip(model, name="small")
+
+
+@pytest.fixture
+def clip():
+    return small_clip()
+
+
+@pytest.fixture(scope="session")
+def base_clip():
+    """ViT-B/32 with random weights; tests that attach to it must detach."""
+    return FrozenClip(build("ViT-B-32-quickgelu"), name="ViT-B-32-quickgelu")
+
+
+@pytest.fixture
+def batch():
+    """Three videos of four frames, the last with two padded ones, and three captions of different lengths."""
+    generator = torch.Generator().manual_seed(1)
+    frames = torch.randint(0, 256, (3, 4, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 0, 0]], dtype=torch.bool)
+    return frames, mask, ["a red star", "a blue circle moves to the left", "the green square spins"]

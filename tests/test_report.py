@@ -1,0 +1,321 @@
+import base64
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+
+import av
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pipeline import charts, examples, page, report, units
+from pipeline.params import Score
+
+EVIL = "<script>alert(1)</script>"
+METHODS = {"zero_shot": 0, "small": 1_000, "large": 2_000_000}
+VIDEOS = [f"v{i}" for i in range(6)]
+R1 = {"zero_shot": (10.0, 10.0), "small": (20.0, 24.0), "large": (30.0, 30.0)}
+
+
+def direction(recall):
+    ranks = {"MdR": 4.0, "MnR": 9.5, "R1_ci": [recall - 5, recall + 7]}
+    return {"R1": recall, "R5": 50.0, "R10": 60.0, "RSum": recall + 110} | ranks
+
+
+def write_run(root, method, seed, **metrics):
+    folder = root / method / str(seed)
+    folder.mkdir(parents=True)
+    recall, trainable = R1[method][seed], METHODS[method]
+    (folder / "metrics.json").write_text(
+        json.dumps(
+            {"dataset": "toy", "backbone": "tiny", "backbone_digest": "abc", "method": method, "seed": seed, "queries": 6}
+            | {"gallery": 6, "gallery_hash": "aaa", "missing_hash": "mmm", "t2v": direction(recall), "v2t": direction(5.0)}
+            | {"probe": {"accuracy": 50.0 + recall, "captions": 3, "ties": 0, "ci": [40.0, 80.0]}}
+            | metrics
+        )
+    )
+    cost = {"trainable": trainable, "dead": 0, "dead_names": [], "backbone_parameters": 4_000_000, "share": trainable / 4e4}
+    cost |= {"checkpoint_bytes": 1_234_567, "macs_per_video": 4_410_000_000, "macs_per_caption": 1, "train_peak_bytes": 1}
+    cost |= {"train_videos_per_second": 3.0, "train_seconds": 1.0, "embed_videos_per_second": 7.0 + seed}
+    (folder / "cost.json").write_text(json.dumps(cost))
+    val = {"t2v_R1": recall, "v2t_R1": 5.0, "RSum": 1.0, "probe": 60.0}
+    epochs = [{"epoch": e, "loss": 2.0 / e + seed, "lr": 0.1, "seconds": 1.0, "val": val if e > 1 else None} for e in (1, 2, 3)]
+    record = {"commit": "0123456789abcdef+", "device": "cpu", "versions": {"torch": "2", "open_clip_torch": "3"}}
+    train = {"status": "finished", "epochs": epochs if trainable else [], "selected_epoch": 3, "record": record}
+    (folder / "train.json").write_text(json.dumps(train))
+    write_embeddings(folder / "embeddings.h5", noise=3.0 / (1 + trainable), seed=seed)
+    return folder
+
+
+def write_embeddings(path, *, noise, seed):
+    rng = np.random.default_rng(seed)
+    video = np.eye(6, dtype=np.float32)
+    with h5py.File(path, "w") as file:
+        file["video"], file["text"] = video, video + noise * rng.normal(size=(6, 6)).astype(np.float32)
+        file["video_id"], file["caption_id"] = VIDEOS, [f"c{i}" for i in range(6)]
+        file["video_of_text"], file["directed"] = np.arange(6, dtype=np.int32), np.arange(6) % 2 == 0
+
+
+def write_clip(path, shade):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=3)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for t in range(8):
+            picture = np.full((48, 64, 3), shade, np.uint8)
+            picture[:, 8 * t : 8 * t + 8] = 255
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode())
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Three methods with two seeds, six videos and their captions, one of them hostile."""
+    root = tmp_path_factory.mktemp("world")
+    for method in METHODS:
+        for seed in (0, 1):
+            write_run(root / "runs", method, seed)
+    for i, video in enumerate(VIDEOS):
+        write_clip(root / "clips" / "000" / f"{video}.mp4", 30 * i)
+    pd.DataFrame({"video_id": VIDEOS, "out_path": [f"000/{v}.mp4" for v in VIDEOS]}).to_parquet(root / "videos.parquet")
+    text = [EVIL, *(f"a circle moves {i} steps" for i in range(1, 6))]
+    captions = {"video_id": VIDEOS, "caption_id": [f"c{i}" for i in range(6)], "text": text}
+    pd.DataFrame(captions).to_parquet(root / "captions.parquet")
+    return root
+
+
+def load(world, *methods, seeds=(0, 1)):
+    return [report.load_result(world / "runs" / m / str(s)) for m in methods or METHODS for s in seeds]
+
+
+def build(world):
+    results = load(world)
+    found = {m: examples.load_embeddings(world / "runs" / m / "0" / "embeddings.h5") for m in METHODS}
+    shown = examples.examples(found, pd.read_parquet(world / "captions.parquet"))
+    clips = examples.clips(shown, pd.read_parquet(world / "videos.parquet"), root=world / "clips")
+    thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}
+    html = page.render(results, report.table(results), shown=shown, thumbnails=thumbnails, score=Score())
+    return html, shown, thumbnails
+
+
+@pytest.fixture(scope="module")
+def built(world):
+    return build(world)
+
+
+def stage(world, out, *runs):
+    paths = [f"--{n}={out / n}" for n in ("html", "csv", "markdown", "summary")]
+    paths += [f"--{n}={world / f'{n}.parquet'}" for n in ("captions", "videos")] + [f"--clips={world / 'clips'}"]
+    command = [sys.executable, "-m", "pipeline.stages.report", "--runs", *map(str, runs), "--score", "{}", *paths]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_runs_with_different_galleries_are_refused_with_both_numbers(world, tmp_path):
+    other = report.load_result(write_run(tmp_path, "small", 0, gallery=5, gallery_hash="bbb"))
+    with pytest.raises(ValueError, match=r"6 videos \(hash aaa\).* against 5 videos \(hash bbb\)") as caught:
+        report.refuse_mixed_galleries([*load(world), other])
+    assert str(other.folder) in str(caught.value) and str(world / "runs" / "zero_shot" / "0") in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [{"queries": 7}, {"missing_hash": "nnn"}, {"gallery_hash": "bbb"}])
+def test_any_difference_of_the_test_set_is_refused(world, tmp_path, change):
+    with pytest.raises(ValueError, match=str(next(iter(change.values())))):
+        report.refuse_mixed_galleries([*load(world), report.load_result(write_run(tmp_path, "small", 0, **change))])
+
+
+def test_runs_of_different_datasets_may_stand_in_one_table_but_not_on_one_page(world, tmp_path):
+    other = report.load_result(write_run(tmp_path, "small", 0, dataset="elsewhere", gallery_hash="bbb"))
+    results = [*load(world), other]
+    report.refuse_mixed_galleries(results)
+    df = report.table(results)
+    assert len(df) == 4
+    with pytest.raises(ValueError, match="elsewhere, toy"):
+        page.render(results, df, shown=[], thumbnails={}, score=Score())
+
+
+def test_the_table_holds_means_and_sample_deviations_over_seeds(world):
+    df = report.table(load(world)).set_index("method")
+    small = df.loc["small"]
+    assert small["seeds"] == 2 and small["t2v_R1"] == 22.0 and small["t2v_R1_std"] == pytest.approx(math.sqrt(8))
+    assert small["RSum"] == (130 + 134) / 2 + 115 and small["probe"] == 72.0 and small["embed_videos_per_second"] == 7.5
+    assert math.isnan(small["t2v_R1_low"])
+    assert math.isnan(df.loc["zero_shot", "train_videos_per_second"]) and small["train_videos_per_second"] == 3.0
+
+
+def test_a_single_seed_keeps_its_interval_and_has_no_deviation(world):
+    row = report.table(load(world, "small", seeds=(1,))).iloc[0]
+    assert (row["t2v_R1_low"], row["t2v_R1_high"]) == (19.0, 31.0) and math.isnan(row["t2v_R1_std"])
+
+
+def test_rows_are_ordered_by_what_they_train_with_zero_shot_first(world):
+    assert list(report.table(load(world, "large", "zero_shot", "small"))["method"]) == ["zero_shot", "small", "large"]
+
+
+def test_a_run_given_twice_is_refused(world):
+    with pytest.raises(ValueError, match="seed 0 of toy/tiny/small is given 2 times"):
+        report.table([*load(world, "small"), *load(world, "small")])
+
+
+def test_seeds_that_train_different_counts_are_not_averaged(world, tmp_path):
+    folder = write_run(tmp_path, "small", 1)
+    cost = json.loads((folder / "cost.json").read_text()) | {"trainable": 999}
+    (folder / "cost.json").write_text(json.dumps(cost))
+    with pytest.raises(ValueError, match="trains 1000 parameters and .* 999"):
+        report.table([*load(world, "small", seeds=(0,)), report.load_result(folder)])
+
+
+def test_a_dataset_without_directed_captions_has_no_probe(tmp_path):
+    df = report.table([report.load_result(write_run(tmp_path, "small", 0, probe=None))])
+    assert math.isnan(df["probe"][0]) and "probe" not in report.summary(df)["toy/small"]
+    assert "–" in report.to_text(df)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "cost.json", "train.json"])
+def test_a_missing_cut_or_incomplete_file_is_named(tmp_path, name):
+    folder = write_run(tmp_path, "small", 0)
+    for content, reason in (('{"a', "JSON"), ("{}", "lacks"), (None, "there is no")):
+        (folder / name).unlink() if content is None else (folder / name).write_text(content)
+        with pytest.raises(ValueError, match=f"{reason}.*{name}|{name}.*{reason}"):
+            report.load_result(folder)
+
+
+def test_an_unfinished_run_is_refused(tmp_path):
+    folder = write_run(tmp_path, "small", 0)
+    train = json.loads((folder / "train.json").read_text()) | {"status": "failed"}
+    (folder / "train.json").write_text(json.dumps(train))
+    with pytest.raises(ValueError, match="'failed'"):
+        report.load_result(folder)
+
+
+def test_numbers_are_shown_in_units_people_read():
+    assert [units.count(n) for n in (0, 999, 122_880, 3_570_000, 999_960)] == ["0", "999", "122.9 k", "3.57 M", "1.00 M"]
+    assert [units.size(n) for n in (980, 1_234_567)] == ["980 B", "1.2 MB"]
+    assert [units.significant(n) for n in (0, 0.05214, 4.412, 1234.4)] == ["0", "0.0521", "4.41", "1234"]
+
+
+def test_ticks_of_a_logarithmic_axis_are_round_and_all_different():
+    axis = charts.logarithmic([20_000, 40_000_000], start=0, end=100)
+    assert [text for _, text in axis.ticks()] == ["100 k", "1 M", "10 M"]
+
+
+@pytest.mark.parametrize("values", [[3.0], [0.0, 0.0], [18.2, 37.9], [1e-4, 2e-4], [-2.0, 5.0]])
+def test_a_linear_axis_holds_its_values(values):
+    axis = charts.linear(values, start=100, end=0)
+    assert axis.low <= min(values) <= max(values) <= axis.high and 2 <= len(axis.ticks()) <= 12
+
+
+def test_learning_curves_are_means_over_seeds_and_skip_epochs_that_were_not_validated(world):
+    assert charts._by_epoch(load(world, "small"), "loss") == [(1, 2.5), (2, 1.5), (3, pytest.approx(2 / 3 + 0.5))]
+    assert charts._by_epoch(load(world, "small"), "t2v_R1") == [(2, 22.0), (3, 22.0)]
+
+
+def test_the_text_table_is_aligned_and_fits_a_terminal(world):
+    lines = report.to_text(report.table(load(world))).splitlines()
+    assert len(lines) == 4 and len({len(line) for line in lines}) == 1 and len(lines[0]) <= 110
+    assert "22.0 ± 2.8" in lines[2]
+
+
+def test_the_markdown_table_has_a_cell_for_each_column(world):
+    lines = report.to_markdown(report.table(load(world))).splitlines()
+    assert len(lines) == 5 and {line.count("|") for line in lines} == {len(report.COLUMNS) + 2}
+
+
+def test_top_orders_videos_by_score_and_ties_by_position():
+    order, scores = examples.top(np.array([[1, 0], [1, 1]]), np.array([[0.5, 0], [0, 0.5], [1, 1]]), k=2)
+    assert order.tolist() == [[2, 0], [2, 0]] and scores.tolist() == [[1, 0.5], [2, 0.5]]
+
+
+def test_queries_that_divide_the_methods_are_chosen_first_and_half_are_directed():
+    truth, directed = np.arange(40), np.arange(40) < 20
+    best = np.stack([truth, truth]).copy()
+    divided = [3, 7, 11, 15, 23, 27, 31, 35]
+    best[1, divided] = 0
+    assert examples.choose_queries(best, truth=truth, directed=directed) == divided
+
+
+def test_queries_are_filled_up_when_too_few_are_directed():
+    truth = np.arange(10)
+    for directed in (truth < 1, truth < 9, truth < 0, truth < 10):
+        chosen = examples.choose_queries(truth[None], truth=truth, directed=directed)
+        assert len(chosen) == len(set(chosen)) == 8
+    assert len(examples.choose_queries(truth[None, :3], truth=truth[:3], directed=truth[:3] < 1)) == 3
+
+
+def test_embeddings_of_other_captions_are_refused(world, tmp_path):
+    found = {"a": examples.load_embeddings(world / "runs" / "small" / "0" / "embeddings.h5")}
+    found["b"] = examples.Embeddings(**vars(found["a"]) | {"caption_id": ["x"] * 6})
+    with pytest.raises(ValueError, match="a and b"):
+        examples.examples(found, pd.read_parquet(world / "captions.parquet"))
+
+
+def test_a_thumbnail_shows_frames_in_the_order_of_time(world):
+    uri = examples.thumbnail(world / "clips" / "000" / "v0.mp4")
+    strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("L"))
+    assert strip.shape == (examples.HEIGHT, 4 * 128)
+    bright = [int(part[48].argmax()) for part in np.split(strip, 4, axis=1)]
+    assert bright == sorted(bright) and len(set(bright)) == 4
+
+
+def test_a_clip_that_cannot_be_decoded_is_named(tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"not a video")
+    with pytest.raises(ValueError, match="broken.mp4"):
+        examples.thumbnail(tmp_path / "broken.mp4")
+
+
+def test_the_right_video_is_marked_for_every_method_that_has_it_among_five(built):
+    html, shown, _ = built
+    for example in shown:
+        for hits in example.hits.values():
+            assert [hit.right for hit in hits] == [hit.video_id == example.video_id for hit in hits]
+        assert all(example.ranks[m] == 1 for m in ("small", "large"))
+    marked = sum(hit.right for example in shown for hits in example.hits.values() for hit in hits)
+    assert len(re.findall(r'class="thumb t\d+ right"', html)) == marked + len(shown)
+    assert html.count("the right video") >= marked
+
+
+def test_a_hostile_caption_is_shown_as_text(built):
+    html = built[0]
+    assert EVIL not in html and "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+
+
+def test_the_page_needs_no_network(built):
+    html = re.sub(r"data:image/jpeg;base64,[\w+/=]+", "", built[0])
+    assert "http" not in html and "//" not in html.replace("</", "") and "@import" not in html
+    assert not re.search(r"\s(src|href|xlink:href)\s*=|<link|<iframe", html)
+
+
+def test_each_thumbnail_is_embedded_once(built):
+    html, _, thumbnails = built
+    assert len(thumbnails) == len(VIDEOS) == html.count("data:image/jpeg")
+    assert all(html.count(uri) == 1 for uri in thumbnails.values())
+
+
+def test_the_same_runs_give_the_same_bytes(world, built):
+    assert build(world)[0] == built[0]
+
+
+def test_the_page_tells_which_checkpoint_was_scored(world):
+    results = load(world, "small")
+    assert page._epochs(results) == "the last epoch of every run"
+    results[0].train["selected_epoch"] = 2
+    assert "1 of 2 runs" in page._epochs(results)
+
+
+def test_the_stage_writes_all_four_files_and_prints_the_table(world, tmp_path):
+    done = stage(world, tmp_path, *sorted((world / "runs").glob("*/*")))
+    assert done.returncode == 0, done.stderr
+    assert "zero_shot" in done.stdout and done.stdout.endswith(f"{tmp_path / 'html'}\n")
+    summary = json.loads((tmp_path / "summary").read_text())
+    assert summary["toy/small"] == {"t2v_R1": 22.0, "v2t_R1": 5.0, "RSum": 247.0, "probe": 72.0, "trainable": 1000.0}
+    assert list(pd.read_csv(tmp_path / "csv")["method"]) == list(METHODS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["csv", "html", "markdown", "summary"]
+
+
+def test_the_stage_says_in_one_line_what_is_missing(world, tmp_path):
+    done = stage(world, tmp_path, tmp_path / "nothing")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "nothing/metrics.json" in done.stderr
