@@ -15,8 +15,8 @@ include: "pipeline/rules/runs.smk"
 
 rule all:
     default_target: True
-    localrule: True
     input:
         expand("results/{dataset}/report.html", dataset=PARAMS.run.datasets),
     log:
         "logs/all.log",
+    localrule: True

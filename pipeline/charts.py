@@ -80,10 +80,7 @@ def scatter(df: pd.DataFrame) -> dict[str, Any]:
         | {"title": f"{row['label']}: R@1 {row['t2v_R1']:.1f} %, {count(row['trainable'])} parameters"}
         for i, row in trained.iterrows()
     ]
-    levels = [
-        {"y": y.at(row["t2v_R1"]), "label": f"{row['label']} {row['t2v_R1']:.1f}"}
-        for _, row in df[df["trainable"] == 0].iterrows()
-    ]
+    levels = [{"y": y.at(row["t2v_R1"]), "label": f"{row['label']} {row['t2v_R1']:.1f}"} for _, row in df[df["trainable"] == 0].iterrows()]
     _place(points, levels, box)
     return {"width": width, "height": height, "box": box, "x": x.ticks(), "y": y.ticks(), "points": points, "levels": levels}
 

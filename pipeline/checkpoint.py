@@ -48,7 +48,9 @@ def load_into(clip: FrozenClip, source: Path) -> dict[str, Any]:
     wanted = clip.trained()
     for what, names in (("lacks", wanted.keys() - stored.keys()), ("holds the unknown", stored.keys() - wanted.keys())):
         if names:
-            raise ValueError(f"{source} {what} {sorted(names)[0]!r} ({len(names)} such); the method's settings differ from the checkpoint's")
+            raise ValueError(
+                f"{source} {what} {sorted(names)[0]!r} ({len(names)} such); the method's settings differ from the checkpoint's"
+            )
     with torch.no_grad():
         for name, parameter in wanted.items():
             if parameter.shape != stored[name].shape:

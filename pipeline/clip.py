@@ -5,16 +5,14 @@ The only file that imports open_clip. Shapes: B videos or captions, T frames, N 
 
 import hashlib
 import re
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import open_clip
 import torch
-from open_clip.transformer import QuickGELU, TextTransformer, Transformer, VisionTransformer
+from open_clip.transformer import QuickGELU, Transformer, VisionTransformer
 from torch import Tensor, nn
 
 TINY = Path(__file__).parent / "clip-tiny.json"
@@ -67,7 +65,7 @@ class Tower:
     def __init__(self, name: str, *, transformer: Transformer, width: int) -> None:
         self.name = name
         self.width = width
-        self.blocks = cast(list[Any], list(transformer.resblocks))
+        self.blocks: list[Any] = list(transformer.resblocks)
         self.clear()
 
     def clear(self) -> None:
@@ -115,6 +113,8 @@ class FrozenClip(nn.Module):
         self.adapter: nn.Module = nn.Module()
         self.unfrozen: dict[str, nn.Parameter] = {}
         self._originals: dict[str, Tensor] = {}
+        self.mean: Tensor
+        self.std: Tensor
         self._tokenizer = open_clip.SimpleTokenizer(context_length=self.context_length)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
@@ -148,7 +148,8 @@ class FrozenClip(nn.Module):
 
     @property
     def logit_scale(self) -> Tensor:
-        return self.model.logit_scale.exp()
+        scale: Tensor = self.model.logit_scale.exp()
+        return scale
 
     def tokenize(self, captions: list[str], *, num_words: int) -> Tensor:
         """(B, num_words) token ids with start and end of text; longer captions keep their end-of-text token last."""
@@ -169,8 +170,8 @@ class FrozenClip(nn.Module):
         for hook in self.vision.embedding:
             tokens = hook(tokens, flow)
         tokens = self.vision.run(visual.ln_pre(tokens), flow=flow)
-        features = visual.ln_post(tokens[:, 0]) @ visual.proj
-        return features.unflatten(0, frames.shape[:2])
+        features: Tensor = visual.ln_post(tokens[:, 0]) @ visual.proj
+        return features.view(*frames.shape[:2], -1)
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """Token ids (B, L), L at most the context length -> text features (B, E), not normalised."""
@@ -282,15 +283,4 @@ def _digest(model: nn.Module) -> str:
     return total.hexdigest()
 
 
-@contextmanager
-def quiet_fast_path() -> Iterator[None]:
-    """torch's fused attention for inference gives other bits than its training path; one path for both."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
-
-
-__all__ = ["FrozenClip", "Flow", "Site", "Tower", "QuickGELU", "TextTransformer", "build", "load_backbone", "quiet_fast_path", "warnings"]
+__all__ = ["BranchHook", "Flow", "FrozenClip", "QuickGELU", "Site", "TokenHook", "Tower", "build", "load_backbone"]

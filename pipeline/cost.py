@@ -72,8 +72,11 @@ def macs(clip: FrozenClip, *, num_frames: int, num_words: int, device: torch.dev
     mask = torch.ones(1, num_frames, dtype=torch.bool, device=device)
     ids = clip.tokenize(["a video"], num_words=num_words).to(device)
     counted = {}
-    for name, run in (("macs_per_video", lambda: clip.encode_frames(frames, mask=mask)), ("macs_per_caption", lambda: clip.encode_text(ids))):
+    for name, run in (
+        ("macs_per_video", lambda: clip.encode_frames(frames, mask=mask)),
+        ("macs_per_caption", lambda: clip.encode_text(ids)),
+    ):
         with FlopCounterMode(display=False) as counter:
-            run()
+            run()  # type: ignore[no-untyped-call]
         counted[name] = counter.get_total_flops() // 2
     return counted

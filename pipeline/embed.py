@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -44,7 +45,7 @@ def embed(clip: FrozenClip, split: Split, *, device: torch.device) -> tuple[Embe
     video = _videos(clip, split, everything, device=device, turn=False)
     twin = _videos(clip, split, directed, device=device, turn=True)
     rate = (len(everything) + len(directed)) / (time.perf_counter() - start)
-    text = [F.normalize(clip.encode_text(ids.to(device)), dim=-1).cpu() for ids in split.ids.split(BATCH)]
+    text = [F.normalize(clip.encode_text(ids.to(device)), dim=-1).cpu() for ids in torch.split(split.ids, BATCH)]
     made = Embeddings(
         video=video,
         text=torch.cat(text).float().numpy(),
@@ -84,9 +85,9 @@ def load(source: Path) -> tuple[Embeddings, dict[str, str | int]]:
     """Read embeddings and their attributes. ValueError names a file that is not one of ours."""
     try:
         with h5py.File(source, "r") as file:
-            arrays = {name: file[name][:] for name in ("video", "text", "twin", "video_of_text", "twin_of", "directed")}
+            arrays: dict[str, Any] = {name: file[name][:] for name in ("video", "text", "twin", "video_of_text", "twin_of", "directed")}
             names = {name: [str(x) for x in file[name].asstr()[:]] for name in ("video_id", "caption_id")}
             attributes = {str(k): v if isinstance(v, str) else int(v) for k, v in file.attrs.items()}
     except (OSError, KeyError) as error:
         raise ValueError(f"{source} is not a readable file of embeddings ({error}); delete it and run rule embed again") from error
-    return Embeddings(**arrays, **names), attributes
+    return Embeddings(**(arrays | names)), attributes

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
-import h5py
 import numpy as np
 import pandas as pd
 from PIL import Image
+
+from pipeline.embed import Embeddings
 
 HEIGHT, FRAMES = 96, 4  # of a thumbnail: pixels, and pictures side by side
 
@@ -36,32 +37,6 @@ class Example:
     directed: bool
     hits: Mapping[str, Sequence[Hit]]
     ranks: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """What examples need of an embeddings.h5: video (G, E), text (Q, E), truth (Q,) index into video, directed (Q,)."""
-
-    video: np.ndarray
-    video_id: list[str]
-    text: np.ndarray
-    caption_id: list[str]
-    truth: np.ndarray
-    directed: np.ndarray
-
-
-def load_embeddings(path: Path) -> Embeddings:
-    """Read embeddings.h5. ValueError names the file and the array it lacks."""
-    if not path.is_file():
-        raise ValueError(f"there is no {path}; let the run finish, or leave it out of the report")
-    with h5py.File(path) as file:
-        absent = [n for n in ("video", "video_id", "text", "caption_id", "video_of_text", "directed") if n not in file]
-        if absent:
-            raise ValueError(f"{path} lacks {absent[0]!r}; delete it and run its rule again")
-        ids = {n: [v.decode() if isinstance(v, bytes) else str(v) for v in file[n][:]] for n in ("video_id", "caption_id")}
-        arrays = {n: file[n][:] for n in ("video", "text", "video_of_text", "directed")}
-    video, text = arrays["video"].astype(np.float32), arrays["text"].astype(np.float32)
-    return Embeddings(video, ids["video_id"], text, ids["caption_id"], arrays["video_of_text"], arrays["directed"].astype(bool))
 
 
 def top(text: np.ndarray, video: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -104,18 +79,16 @@ def examples(found: Mapping[str, Embeddings], captions: pd.DataFrame, *, number:
             raise ValueError(f"the embeddings of {label} and {other} hold other videos or captions; embed and score both again")
     best = np.stack([top(e.text, e.video, k=1)[0][:, 0] for e in found.values()])
     words = {(str(v), str(c)): str(t) for v, c, t in zip(captions.video_id, captions.caption_id, captions.text, strict=True)}
-    chosen = choose_queries(best, truth=first.truth, directed=first.directed, number=number)
+    chosen = choose_queries(best, truth=first.video_of_text, directed=first.directed, number=number)
     return [_example(query, found, words) for query in chosen]
 
 
 def _example(query: int, found: Mapping[str, Embeddings], words: Mapping[tuple[str, str], str]) -> Example:
     first = next(iter(found.values()))
-    truth = int(first.truth[query])
+    truth = int(first.video_of_text[query])
     key = (first.video_id[truth], first.caption_id[query])
     if key not in words:
-        raise ValueError(
-            f"the table of captions has no caption {key[1]!r} of video {key[0]!r}; it is not the one that was embedded"
-        )
+        raise ValueError(f"the table of captions has no caption {key[1]!r} of video {key[0]!r}; it is not the one that was embedded")
     hits, ranks = {}, {}
     for label, e in found.items():
         order, scores = top(e.text[query : query + 1], e.video, k=len(e.video))

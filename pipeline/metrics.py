@@ -69,7 +69,7 @@ def summary(ranks: Ranks, clusters: Integers, *, resamples: int, confidence: flo
     recalls = {f"R{k}": recall(mean, k) for k in (1, 5, 10)}
     hits = np.stack([mean <= k for k in (1, 5, 10)], axis=1).astype(np.float64)
     sums = hits.sum(axis=1)
-    interval = {"resamples": resamples, "confidence": confidence, "seed": seed}
+    interval: dict[str, Any] = {"resamples": resamples, "confidence": confidence, "seed": seed}
     return _rounded(
         {
             **recalls,

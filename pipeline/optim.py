@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pipeline.params import Train
 
 # Positions, prompts and embeddings are tables, not matrices that multiply: decay would only pull them to zero.
-TABLES = ("position", "embedding", "visual", "text")
+TABLES = ("position", "embedding", "embedding.weight", "prompts")
 
 
 def factor(step: int, *, steps: int, warmup: float) -> float:
@@ -22,8 +22,7 @@ def factor(step: int, *, steps: int, warmup: float) -> float:
 
 def is_matrix(name: str, tensor: Tensor) -> bool:
     """Whether weight decay applies: weights of linear maps and convolutions, not biases, gains, positions or prompts."""
-    leaf = name.rsplit(".", 1)[-1]
-    return tensor.ndim >= 2 and not any(leaf.startswith(table) or leaf.endswith(table) for table in TABLES)
+    return tensor.ndim >= 2 and not name.endswith(TABLES)
 
 
 def adamw(named: dict[str, nn.Parameter], *, train: Train) -> torch.optim.AdamW:

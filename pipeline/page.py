@@ -20,9 +20,11 @@ from pipeline.units import count
 
 
 def render(
-    results: Sequence[Result], df: pd.DataFrame, *, shown: Sequence[Example], thumbnails: Mapping[str, str], score: Score
+    results: Sequence[Result], df: pd.DataFrame, *, shown: Sequence[Example], thumbnails: Mapping[str, str], score: Score | None
 ) -> str:
-    """The page. `df` is the `report.table` of `results`, of one dataset; `thumbnails` maps video ids to data URIs."""
+    """The page. `df` is the `report.table` of `results`; `thumbnails` maps video ids to data URIs; `score` is how intervals were
+    made, None if it is not known. ValueError for results of several datasets.
+    """
     if len(set(df["dataset"])) > 1:
         raise ValueError(f"one report is for one dataset, and these runs are of {', '.join(sorted(set(df['dataset'])))}")
     labels = {tuple(row[["dataset", "backbone", "method"]]): str(row["label"]) for _, row in df.iterrows()}
@@ -32,9 +34,7 @@ def render(
     folder = jinja2.FileSystemLoader(Path(__file__).parent)
     number = {video: i for i, video in enumerate(thumbnails)}
     aspects = {video: _aspect(uri) for video, uri in thumbnails.items()}
-    env = jinja2.Environment(
-        loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
+    env = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     return env.get_template("report.html.j2").render(
         facts=_facts(results), head=df.iloc[0], best=df.loc[df["t2v_R1"].idxmax()], runs=len(results), score=score,
         columns=COLUMNS, groups=_groups(), rows=_rows(df), scatter=scatter(df), panels=curves(runs), epochs=_epochs(results),

@@ -246,7 +246,9 @@ def _known(name: str, known: list[str], *, what: str, there: str) -> None:
 def hyperparameters(file: Path) -> list[str]:
     """The fields of the dataclass that a method's file names in METHOD."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    chosen = {n.value.id for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Name) and _named(n.targets[0], "METHOD")}
+    chosen = {
+        n.value.id for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Name) and _named(n.targets[0], "METHOD")
+    }
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in chosen]
     body = [line for node in classes for line in node.body if isinstance(line, ast.AnnAssign)]
     return [line.target.id for line in body if isinstance(line.target, ast.Name) and "ClassVar" not in ast.unparse(line.annotation)]

@@ -21,7 +21,8 @@ from pipeline.params import Pretrain, Train
 from pipeline.world import captions, render, scene
 
 GROUNDS = (0, 1)  # of each tone; the clips of the dataset have the others
-OBJECTS = (0.5, 0.35, 0.15)  # share of pictures with one, two, three objects
+OBJECTS = (0.75, 0.20, 0.05)  # share of pictures with one, two, three objects
+LATE = 0.4  # share of pictures from the end of a scene, besides those that fall there anyway
 PIECE = 1000  # pictures rendered at a time
 SIZE = 64
 LOGIT_SCALE = 1 / 0.02  # where the temperature starts; 100 is CLIP's own limit
@@ -31,16 +32,15 @@ def pictures(settings: Pretrain) -> Iterator[tuple[np.ndarray, list[str]]]:
     """All pictures (PIECE, S, S, 3) uint8 and their captions, in an order that does not depend on the number of processes."""
     pieces = -(-settings.pairs // PIECE)
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for images, texts in pool.map(_piece, itertools.repeat(settings.seed), range(pieces)):
-            yield images, texts
+        yield from pool.map(_piece, itertools.repeat(settings.seed), range(pieces))
 
 
 def _piece(seed: int, number: int) -> tuple[np.ndarray, list[str]]:
     rng = np.random.default_rng([seed, number])
-    images, texts = np.empty((PIECE, SIZE, SIZE, 3), np.uint8), []
+    images, texts = np.empty((PIECE, SIZE, SIZE, 3), np.uint8), list[str]()
     for row in range(PIECE):
         chosen = scene.sample(rng, grounds=GROUNDS, counts=OBJECTS)
-        moment = float(rng.random())
+        moment = float(rng.uniform(captions.TOLD_FROM, 1) if rng.random() < LATE else rng.random())
         images[row] = render.frame(chosen, moment, canvas=render.ground(chosen, height=SIZE, width=SIZE))
         texts.append(captions.still_caption(chosen, moment, rng))
     return images, texts
@@ -52,7 +52,7 @@ def pretrain(settings: Pretrain, *, device: torch.device, report: Callable[[int,
     with torch.no_grad():
         model.logit_scale.fill_(np.log(LOGIT_SCALE))
     clip = FrozenClip(model, name="clip-tiny").to(device)
-    clip.unfreeze(lambda name: True)
+    clip.unfreeze(bool)
     shared = Train(lr=settings.lr, clip_lr=settings.lr, weight_decay=settings.weight_decay)
     optimiser = optim.adamw(clip.trained(), train=shared)
     steps = settings.pairs // settings.batch
@@ -74,7 +74,7 @@ def pretrain(settings: Pretrain, *, device: torch.device, report: Callable[[int,
 
 def _batches(settings: Pretrain) -> Iterator[tuple[np.ndarray, list[str]]]:
     """The same pictures cut into batches."""
-    images, texts = np.empty((0, SIZE, SIZE, 3), np.uint8), []
+    images, texts = np.empty((0, SIZE, SIZE, 3), np.uint8), list[str]()
     for more, said in pictures(settings):
         images, texts = np.concatenate([images, more]), texts + said
         while len(images) >= settings.batch:

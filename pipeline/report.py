@@ -161,7 +161,7 @@ def cell(row: "pd.Series[Any]", column: Column, *, deviation: bool = True) -> st
     value = row[column.name]
     spread = row.get(f"{column.name}_std", math.nan) if deviation else math.nan
     if math.isnan(value):
-        return "–"
+        return "\u2013"
     return column.show(value) + ("" if math.isnan(spread) else f" ± {column.show(spread)}")
 
 

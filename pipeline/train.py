@@ -60,7 +60,9 @@ def train(
         progress = _restore(state, trained, optimiser, fingerprint=fingerprint)
         report(progress.epochs)
     for epoch in range(len(progress.epochs), settings.epochs):
-        progress.epochs.append(_epoch(clip, data[0], optimiser, epoch=epoch, settings=settings, seed=seed, device=device, progress=progress))
+        progress.epochs.append(
+            _epoch(clip, data[0], optimiser, epoch=epoch, settings=settings, seed=seed, device=device, progress=progress)
+        )
         last = epoch + 1 == settings.epochs
         if last or (epoch + 1) % settings.validate_every == 0:
             progress.epochs[-1]["val"] = score.validation(embed(clip, data[1], device=device)[0])
@@ -105,7 +107,9 @@ def _epoch(
         seen += len(captions)
     mean = float(total) / len(batches)
     if not math.isfinite(mean):
-        raise ValueError(f"the loss of epoch {epoch + 1} is {mean}; lower lr ({settings.lr}) or clip_lr ({settings.clip_lr}) in params.yaml")
+        raise ValueError(
+            f"the loss of epoch {epoch + 1} is {mean}; lower lr ({settings.lr}) or clip_lr ({settings.clip_lr}) in params.yaml"
+        )
     rate = optimiser.param_groups[0]["lr"]
     return {"epoch": epoch + 1, "loss": mean, "lr": rate, "seconds": time.perf_counter() - start, "videos": seen, "val": None}
 

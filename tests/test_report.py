@@ -3,18 +3,18 @@ import io
 import json
 import math
 import re
-import subprocess
 import sys
 
 import av
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline import charts, examples, page, report, units
+from pipeline import charts, embed, examples, page, report, units
 from pipeline.params import Score
+from pipeline.stages import guarded
+from pipeline.stages import report as command
 
 EVIL = "<script>alert(1)</script>"
 METHODS = {"zero_shot": 0, "small": 1_000, "large": 2_000_000}
@@ -53,12 +53,12 @@ def write_run(root, method, seed, **metrics):
 
 
 def write_embeddings(path, *, noise, seed):
-    rng = np.random.default_rng(seed)
-    video = np.eye(6, dtype=np.float32)
-    with h5py.File(path, "w") as file:
-        file["video"], file["text"] = video, video + noise * rng.normal(size=(6, 6)).astype(np.float32)
-        file["video_id"], file["caption_id"] = VIDEOS, [f"c{i}" for i in range(6)]
-        file["video_of_text"], file["directed"] = np.arange(6, dtype=np.int32), np.arange(6) % 2 == 0
+    video, rows = np.eye(6, dtype=np.float32), np.arange(6)
+    text = video + noise * np.random.default_rng(seed).normal(size=(6, 6)).astype(np.float32)
+    ids = {"video_id": VIDEOS, "caption_id": [f"c{i}" for i in range(6)]}
+    links = {"video_of_text": rows, "twin_of": rows[::2], "directed": rows % 2 == 0}
+    made = embed.Embeddings(video=video, text=text, twin=video[::2], **ids, **links)
+    embed.save(path, made, attributes={"seed": seed})
 
 
 def write_clip(path, shade):
@@ -95,7 +95,7 @@ def load(world, *methods, seeds=(0, 1)):
 
 def build(world):
     results = load(world)
-    found = {m: examples.load_embeddings(world / "runs" / m / "0" / "embeddings.h5") for m in METHODS}
+    found = {m: embed.load(world / "runs" / m / "0" / "embeddings.h5")[0] for m in METHODS}
     shown = examples.examples(found, pd.read_parquet(world / "captions.parquet"))
     clips = examples.clips(shown, pd.read_parquet(world / "videos.parquet"), root=world / "clips")
     thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}
@@ -108,18 +108,19 @@ def built(world):
     return build(world)
 
 
-def stage(world, out, *runs):
+def stage(monkeypatch, world, out, *runs):
     paths = [f"--{n}={out / n}" for n in ("html", "csv", "markdown", "summary")]
     paths += [f"--{n}={world / f'{n}.parquet'}" for n in ("captions", "videos")] + [f"--clips={world / 'clips'}"]
-    command = [sys.executable, "-m", "pipeline.stages.report", "--runs", *map(str, runs), "--score", "{}", *paths]
-    return subprocess.run(command, capture_output=True, text=True)
+    monkeypatch.setattr(sys, "argv", ["report", "--runs", *map(str, runs), "--settings", "{}", *paths])
+    guarded(command.main)
 
 
 def test_runs_with_different_galleries_are_refused_with_both_numbers(world, tmp_path):
     other = report.load_result(write_run(tmp_path, "small", 0, gallery=5, gallery_hash="bbb"))
     with pytest.raises(ValueError, match=r"6 videos \(hash aaa\).* against 5 videos \(hash bbb\)") as caught:
         report.refuse_mixed_galleries([*load(world), other])
-    assert str(other.folder) in str(caught.value) and str(world / "runs" / "zero_shot" / "0") in str(caught.value)
+    assert str(other.folder) in str(caught.value)
+    assert str(world / "runs" / "zero_shot" / "0") in str(caught.value)
 
 
 @pytest.mark.parametrize("change", [{"queries": 7}, {"missing_hash": "nnn"}, {"gallery_hash": "bbb"}])
@@ -141,15 +142,21 @@ def test_runs_of_different_datasets_may_stand_in_one_table_but_not_on_one_page(w
 def test_the_table_holds_means_and_sample_deviations_over_seeds(world):
     df = report.table(load(world)).set_index("method")
     small = df.loc["small"]
-    assert small["seeds"] == 2 and small["t2v_R1"] == 22.0 and small["t2v_R1_std"] == pytest.approx(math.sqrt(8))
-    assert small["RSum"] == (130 + 134) / 2 + 115 and small["probe"] == 72.0 and small["embed_videos_per_second"] == 7.5
+    assert small["seeds"] == 2
+    assert small["t2v_R1"] == 22.0
+    assert small["t2v_R1_std"] == pytest.approx(math.sqrt(8))
+    assert small["RSum"] == (130 + 134) / 2 + 115
+    assert small["probe"] == 72.0
+    assert small["embed_videos_per_second"] == 7.5
     assert math.isnan(small["t2v_R1_low"])
-    assert math.isnan(df.loc["zero_shot", "train_videos_per_second"]) and small["train_videos_per_second"] == 3.0
+    assert math.isnan(df.loc["zero_shot", "train_videos_per_second"])
+    assert small["train_videos_per_second"] == 3.0
 
 
 def test_a_single_seed_keeps_its_interval_and_has_no_deviation(world):
     row = report.table(load(world, "small", seeds=(1,))).iloc[0]
-    assert (row["t2v_R1_low"], row["t2v_R1_high"]) == (19.0, 31.0) and math.isnan(row["t2v_R1_std"])
+    assert (row["t2v_R1_low"], row["t2v_R1_high"]) == (19.0, 31.0)
+    assert math.isnan(row["t2v_R1_std"])
 
 
 def test_rows_are_ordered_by_what_they_train_with_zero_shot_first(world):
@@ -165,14 +172,15 @@ def test_seeds_that_train_different_counts_are_not_averaged(world, tmp_path):
     folder = write_run(tmp_path, "small", 1)
     cost = json.loads((folder / "cost.json").read_text()) | {"trainable": 999}
     (folder / "cost.json").write_text(json.dumps(cost))
-    with pytest.raises(ValueError, match="trains 1000 parameters and .* 999"):
+    with pytest.raises(ValueError, match=r"trains 1000 parameters and .* 999"):
         report.table([*load(world, "small", seeds=(0,)), report.load_result(folder)])
 
 
 def test_a_dataset_without_directed_captions_has_no_probe(tmp_path):
     df = report.table([report.load_result(write_run(tmp_path, "small", 0, probe=None))])
-    assert math.isnan(df["probe"][0]) and "probe" not in report.summary(df)["toy/small"]
-    assert "–" in report.to_text(df)
+    assert math.isnan(df["probe"][0])
+    assert "probe" not in report.summary(df)["toy/small"]
+    assert "\u2013" in report.to_text(df)
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "cost.json", "train.json"])
@@ -206,7 +214,8 @@ def test_ticks_of_a_logarithmic_axis_are_round_and_all_different():
 @pytest.mark.parametrize("values", [[3.0], [0.0, 0.0], [18.2, 37.9], [1e-4, 2e-4], [-2.0, 5.0]])
 def test_a_linear_axis_holds_its_values(values):
     axis = charts.linear(values, start=100, end=0)
-    assert axis.low <= min(values) <= max(values) <= axis.high and 2 <= len(axis.ticks()) <= 12
+    assert axis.low <= min(values) <= max(values) <= axis.high
+    assert 2 <= len(axis.ticks()) <= 12
 
 
 def test_learning_curves_are_means_over_seeds_and_skip_epochs_that_were_not_validated(world):
@@ -216,18 +225,22 @@ def test_learning_curves_are_means_over_seeds_and_skip_epochs_that_were_not_vali
 
 def test_the_text_table_is_aligned_and_fits_a_terminal(world):
     lines = report.to_text(report.table(load(world))).splitlines()
-    assert len(lines) == 4 and len({len(line) for line in lines}) == 1 and len(lines[0]) <= 110
+    assert len(lines) == 4
+    assert len({len(line) for line in lines}) == 1
+    assert len(lines[0]) <= 110
     assert "22.0 ± 2.8" in lines[2]
 
 
 def test_the_markdown_table_has_a_cell_for_each_column(world):
     lines = report.to_markdown(report.table(load(world))).splitlines()
-    assert len(lines) == 5 and {line.count("|") for line in lines} == {len(report.COLUMNS) + 2}
+    assert len(lines) == 5
+    assert {line.count("|") for line in lines} == {len(report.COLUMNS) + 2}
 
 
 def test_top_orders_videos_by_score_and_ties_by_position():
     order, scores = examples.top(np.array([[1, 0], [1, 1]]), np.array([[0.5, 0], [0, 0.5], [1, 1]]), k=2)
-    assert order.tolist() == [[2, 0], [2, 0]] and scores.tolist() == [[1, 0.5], [2, 0.5]]
+    assert order.tolist() == [[2, 0], [2, 0]]
+    assert scores.tolist() == [[1, 0.5], [2, 0.5]]
 
 
 def test_queries_that_divide_the_methods_are_chosen_first_and_half_are_directed():
@@ -246,9 +259,9 @@ def test_queries_are_filled_up_when_too_few_are_directed():
     assert len(examples.choose_queries(truth[None, :3], truth=truth[:3], directed=truth[:3] < 1)) == 3
 
 
-def test_embeddings_of_other_captions_are_refused(world, tmp_path):
-    found = {"a": examples.load_embeddings(world / "runs" / "small" / "0" / "embeddings.h5")}
-    found["b"] = examples.Embeddings(**vars(found["a"]) | {"caption_id": ["x"] * 6})
+def test_embeddings_of_other_captions_are_refused(world):
+    found = {"a": embed.load(world / "runs" / "small" / "0" / "embeddings.h5")[0]}
+    found["b"] = embed.Embeddings(**vars(found["a"]) | {"caption_id": ["x"] * 6})
     with pytest.raises(ValueError, match="a and b"):
         examples.examples(found, pd.read_parquet(world / "captions.parquet"))
 
@@ -258,12 +271,13 @@ def test_a_thumbnail_shows_frames_in_the_order_of_time(world):
     strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("L"))
     assert strip.shape == (examples.HEIGHT, 4 * 128)
     bright = [int(part[48].argmax()) for part in np.split(strip, 4, axis=1)]
-    assert bright == sorted(bright) and len(set(bright)) == 4
+    assert bright == sorted(bright)
+    assert len(set(bright)) == 4
 
 
 def test_a_clip_that_cannot_be_decoded_is_named(tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"not a video")
-    with pytest.raises(ValueError, match="broken.mp4"):
+    with pytest.raises(ValueError, match=r"broken\.mp4"):
         examples.thumbnail(tmp_path / "broken.mp4")
 
 
@@ -280,12 +294,15 @@ def test_the_right_video_is_marked_for_every_method_that_has_it_among_five(built
 
 def test_a_hostile_caption_is_shown_as_text(built):
     html = built[0]
-    assert EVIL not in html and "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert EVIL not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
 
 
 def test_the_page_needs_no_network(built):
     html = re.sub(r"data:image/jpeg;base64,[\w+/=]+", "", built[0])
-    assert "http" not in html and "//" not in html.replace("</", "") and "@import" not in html
+    assert "http" not in html
+    assert "//" not in html.replace("</", "")
+    assert "@import" not in html
     assert not re.search(r"\s(src|href|xlink:href)\s*=|<link|<iframe", html)
 
 
@@ -299,6 +316,15 @@ def test_the_same_runs_give_the_same_bytes(world, built):
     assert build(world)[0] == built[0]
 
 
+def test_the_level_of_the_intervals_is_told_only_if_it_is_known(world):
+    results = load(world, "small", seeds=(0,))
+    pages = [page.render(results, report.table(results), shown=[], thumbnails={}, score=s) for s in (Score(confidence=0.9), None)]
+    assert "its 90 % interval" in pages[0]
+    assert "2,000 resamples" in pages[0]
+    assert "its confidence interval" in pages[1]
+    assert "resamples" not in pages[1]
+
+
 def test_the_page_tells_which_checkpoint_was_scored(world):
     results = load(world, "small")
     assert page._epochs(results) == "the last epoch of every run"
@@ -306,16 +332,17 @@ def test_the_page_tells_which_checkpoint_was_scored(world):
     assert "1 of 2 runs" in page._epochs(results)
 
 
-def test_the_stage_writes_all_four_files_and_prints_the_table(world, tmp_path):
-    done = stage(world, tmp_path, *sorted((world / "runs").glob("*/*")))
-    assert done.returncode == 0, done.stderr
-    assert "zero_shot" in done.stdout and done.stdout.endswith(f"{tmp_path / 'html'}\n")
+def test_the_stage_writes_all_four_files_and_prints_the_table(world, tmp_path, monkeypatch, capsys):
+    stage(monkeypatch, world, tmp_path, *sorted((world / "runs").glob("*/*")))
+    printed = capsys.readouterr().out
+    assert "zero_shot" in printed
+    assert printed.endswith(f"{tmp_path / 'html'}\n")
     summary = json.loads((tmp_path / "summary").read_text())
     assert summary["toy/small"] == {"t2v_R1": 22.0, "v2t_R1": 5.0, "RSum": 247.0, "probe": 72.0, "trainable": 1000.0}
     assert list(pd.read_csv(tmp_path / "csv")["method"]) == list(METHODS)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["csv", "html", "markdown", "summary"]
 
 
-def test_the_stage_says_in_one_line_what_is_missing(world, tmp_path):
-    done = stage(world, tmp_path, tmp_path / "nothing")
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "nothing/metrics.json" in done.stderr
+def test_the_stage_says_in_one_line_what_is_missing(world, tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match=r"^error: [^\n]*nothing/metrics\.json[^\n]*$"):
+        stage(monkeypatch, world, tmp_path, tmp_path / "nothing")

@@ -41,9 +41,7 @@ def download(target: Path, params: Params) -> None:
 
 def tables(raw: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows: list[dict[str, Any]] = json.loads((raw / "annotations.json").read_text(encoding="utf-8"))["videos"]
-    videos = [
-        ("motion", row["id"], row["file"], row["split"], f"videos/{row['file']}", "", LICENCE, row["seconds"]) for row in rows
-    ]
+    videos = [("motion", row["id"], row["file"], row["split"], f"videos/{row['file']}", "", LICENCE, row["seconds"]) for row in rows]
     sentences = [
         ("motion", row["id"], f"{row['id']}#{order}", order, text, row["split"], row["directed"])
         for row in rows

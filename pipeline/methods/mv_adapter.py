@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.clip import FrozenClip, QuickGELU, Site
+from pipeline.clip import BranchHook, FrozenClip, QuickGELU, Site
 from pipeline.methods import Shape
 
 POSITIONS = ("none", "down_in", "down_out", "up_in", "up_out")
@@ -73,16 +73,17 @@ class MvAdapter:
         return modules
 
 
-def _hook(adapter: "VideoAdapter | TextAdapter", *, scale: float, factor: Tensor | None):  # type: ignore[no-untyped-def]
+def _hook(adapter: "VideoAdapter | TextAdapter", *, scale: float, factor: Tensor | None) -> BranchHook:
     """Mode `seq`: the adapter reads the MLP's output m, and m + s A(m) is added to the stream."""
 
     def change(branch: Tensor, site: Site) -> Tensor:
         if isinstance(adapter, TextAdapter):
-            return branch + scale * adapter(branch, factor=factor)
+            said: Tensor = branch + scale * adapter(branch, factor=factor)
+            return said
         mask = site.flow.frame_mask
         assert mask is not None
-        frames = branch.unflatten(0, (-1, site.flow.num_frames))
-        return branch + scale * adapter(frames, mask=mask, factor=factor).flatten(0, 1)
+        seen: Tensor = adapter(branch.view(-1, site.flow.num_frames, *branch.shape[1:]), mask=mask, factor=factor)
+        return branch + scale * seen.flatten(0, 1)
 
     return change
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pipeline.clip import Flow, FrozenClip
+from pipeline.clip import Flow, FrozenClip, TokenHook
 from pipeline.methods import Shape
 
 LAYOUTS = ("prefix", "release")
@@ -45,11 +45,11 @@ class Vop:
                 f"{clip.name}; set dataset.words to at most {room}"
             )
         prompts = nn.ParameterDict()
-        prompts["visual"] = _normal(len(clip.vision.blocks), self.visual_prompts, clip.vision.width, std=self.std)
-        prompts["text"] = _normal(len(clip.text.blocks), self.text_prompts, clip.text.width, std=self.std)
-        _prompt_vision(clip, prompts["visual"])
+        prompts["visual_prompts"] = _normal(len(clip.vision.blocks), self.visual_prompts, clip.vision.width, std=self.std)
+        prompts["text_prompts"] = _normal(len(clip.text.blocks), self.text_prompts, clip.text.width, std=self.std)
+        _prompt_vision(clip, prompts["visual_prompts"])
         head = self.text_prompts if self.text_layout == "prefix" else self.text_prompts // 2
-        _prompt_text(clip, prompts["text"], head=head)
+        _prompt_text(clip, prompts["text_prompts"], head=head)
         return prompts
 
 
@@ -61,16 +61,16 @@ def _prompt_vision(clip: FrozenClip, prompts: Tensor) -> None:
     """Prompts (layers, P, D) after CLS; the first layer's pass through ln_pre; outputs are discarded after each block."""
     number = prompts.shape[1]
 
-    def insert(tokens: Tensor, layer: int) -> Tensor:
-        return torch.cat([tokens[:, :1], prompts[layer].expand(len(tokens), -1, -1), tokens[:, 1:]], dim=1)
+    def insert(layer: int) -> TokenHook:
+        return lambda tokens, flow: torch.cat([tokens[:, :1], prompts[layer].expand(len(tokens), -1, -1), tokens[:, 1:]], dim=1)
 
     def discard(tokens: Tensor, flow: Flow) -> Tensor:
         return torch.cat([tokens[:, :1], tokens[:, 1 + number :]], dim=1)
 
-    clip.vision.embedding.append(lambda tokens, flow: insert(tokens, 0))
+    clip.vision.embedding.append(insert(0))
     for layer, hooks in enumerate(clip.vision.hooks):
         if layer > 0:
-            hooks.before.append(lambda tokens, flow, layer=layer: insert(tokens, layer))
+            hooks.before.append(insert(layer))
         hooks.after.append(discard)
 
 
@@ -83,22 +83,25 @@ def _prompt_text(clip: FrozenClip, prompts: Tensor, *, head: int) -> None:
     number = prompts.shape[1]
     tail = number - head
 
-    def insert(tokens: Tensor, layer: int) -> Tensor:
-        front, back = prompts[layer].expand(len(tokens), -1, -1).split([head, tail], dim=1)
-        return torch.cat([tokens[:, :1], front, tokens[:, 1:-1], back, tokens[:, -1:]], dim=1)
+    def insert(layer: int) -> TokenHook:
+        def change(tokens: Tensor, flow: Flow) -> Tensor:
+            chosen = prompts[layer].expand(len(tokens), -1, -1)
+            return torch.cat([tokens[:, :1], chosen[:, :head], tokens[:, 1:-1], chosen[:, head:], tokens[:, -1:]], dim=1)
 
-    def first(tokens: Tensor, flow: Flow) -> Tensor:
+        return change
+
+    def move_read(tokens: Tensor, flow: Flow) -> Tensor:
         flow.read = flow.read + number
-        return insert(tokens, 0)
+        return tokens
 
     def discard(tokens: Tensor, flow: Flow) -> Tensor:
         end = tokens.shape[1] - 1
         return torch.cat([tokens[:, :1], tokens[:, 1 + head : end - tail], tokens[:, end:]], dim=1)
 
-    clip.text.embedding.append(first)
+    clip.text.embedding += [move_read, insert(0)]
     for layer, hooks in enumerate(clip.text.hooks):
         if layer > 0:
-            hooks.before.append(lambda tokens, flow, layer=layer: insert(tokens, layer))
+            hooks.before.append(insert(layer))
         if layer < len(clip.text.hooks) - 1:
             hooks.after.append(discard)
 

@@ -11,15 +11,15 @@ rule pretrain:
         "logs/pretrain/clip-tiny.log",
     benchmark:
         "logs/pretrain/clip-tiny.tsv"
-    params:
-        settings=schema.to_json(PARAMS.pretrain),
-        device=PARAMS.device,
+    conda:
+        CONDA
     threads: 2
     resources:
         mem_mb=3000,
         runtime=60,
-    conda:
-        CONDA
+    params:
+        settings=schema.to_json(PARAMS.pretrain),
+        device=PARAMS.device,
     shell:
         "python -m pipeline.stages.pretrain --settings {params.settings:q} --device {params.device} --threads {threads}"
         " --weights {output.weights} > {log} 2>&1"

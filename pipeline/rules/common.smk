@@ -36,7 +36,10 @@ def dataset_of(wildcards):
 def shards(dataset):
     """The names of a dataset's shards; the number of videos is known before anything is downloaded."""
     size = PARAMS.datasets[dataset].clips.shard
-    return [f"{number:03d}" for number in range(-(-datasets.load(dataset).count(PARAMS) // size))]
+    return [
+        f"{number:03d}"
+        for number in range(-(-datasets.load(dataset).count(PARAMS) // size))
+    ]
 
 
 def backbone_weights(wildcards):
@@ -51,3 +54,9 @@ def method_code(wildcards):
 
 def dataset_code(wildcards):
     return sources(f"pipeline.datasets.{wildcards.dataset}")
+
+
+def finished_runs(wildcards):
+    return expand(
+        RUN, dataset=wildcards.dataset, run=PARAMS.run.methods, seed=PARAMS.run.seeds
+    )

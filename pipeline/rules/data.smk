@@ -11,14 +11,14 @@ rule download:
         "logs/download/{dataset}.log",
     benchmark:
         "logs/download/{dataset}.tsv"
-    params:
-        motion=schema.to_json(PARAMS.motion),
+    conda:
+        CONDA
     threads: workflow.cores
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        CONDA
+    params:
+        motion=schema.to_json(PARAMS.motion),
     shell:
         "python -m pipeline.stages.download --dataset {wildcards.dataset} --motion {params.motion:q} --raw {output.raw} > {log} 2>&1"
 
@@ -35,11 +35,11 @@ rule annotate:
         "logs/annotate/{dataset}.log",
     benchmark:
         "logs/annotate/{dataset}.tsv"
+    conda:
+        CONDA
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        CONDA
     shell:
         "python -m pipeline.stages.annotate --dataset {wildcards.dataset} --raw {input.raw}"
         " --videos {output.videos} --captions {output.captions} > {log} 2>&1"
@@ -57,14 +57,14 @@ rule transcode:
         "logs/transcode/{dataset}.{shard}.log",
     benchmark:
         "logs/transcode/{dataset}.{shard}.tsv"
-    params:
-        settings=lambda w: schema.to_json(dataset_of(w).clips),
-        shards=lambda w: len(shards(w.dataset)),
+    conda:
+        CONDA
     resources:
         mem_mb=1000,
         runtime=120,
-    conda:
-        CONDA
+    params:
+        settings=lambda w: schema.to_json(dataset_of(w).clips),
+        shards=lambda w: len(shards(w.dataset)),
     shell:
         "python -m pipeline.stages.transcode --videos {input.videos} --raw {input.raw} --shard {wildcards.shard}"
         " --shards {params.shards} --settings {params.settings:q} --clips {output.clips} --report {output.report} > {log} 2>&1"
@@ -75,24 +75,32 @@ rule splits:
     input:
         videos="data/{dataset}/videos.parquet",
         captions="data/{dataset}/captions.parquet",
-        reports=lambda w: expand("data/{dataset}/shards/{shard}.parquet", dataset=w.dataset, shard=shards(w.dataset)),
+        reports=lambda w: expand(
+            "data/{dataset}/shards/{shard}.parquet",
+            dataset=w.dataset,
+            shard=shards(w.dataset),
+        ),
         code=sources("pipeline.stages.splits"),
     output:
-        expand("work/{{dataset}}/{split}/{table}.parquet", split=("train", "val", "test"), table=("videos", "captions")),
+        expand(
+            "work/{{dataset}}/{split}/{table}.parquet",
+            split=("train", "val", "test"),
+            table=("videos", "captions"),
+        ),
         missing="work/{dataset}/missing.tsv",
     log:
         "logs/splits/{dataset}.log",
     benchmark:
         "logs/splits/{dataset}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         policy=lambda w: schema.to_json(dataset_of(w).missing),
         table="data/{dataset}/transcoded.parquet",
         folder="work/{dataset}",
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        CONDA
     shell:
         "python -m pipeline.stages.splits --dataset {wildcards.dataset} --videos {input.videos} --captions {input.captions}"
         " --reports {input.reports} --missing {params.policy:q} --table {params.table} --list {output.missing}"
@@ -102,7 +110,9 @@ rule splits:
 rule frames:
     input:
         videos="work/{dataset}/{split}/videos.parquet",
-        clips=lambda w: expand("data/{dataset}/clips/{shard}", dataset=w.dataset, shard=shards(w.dataset)),
+        clips=lambda w: expand(
+            "data/{dataset}/clips/{shard}", dataset=w.dataset, shard=shards(w.dataset)
+        ),
         code=sources("pipeline.stages.frames"),
     output:
         frames="work/{dataset}/{split}/frames.h5",
@@ -110,14 +120,14 @@ rule frames:
         "logs/frames/{dataset}.{split}.log",
     benchmark:
         "logs/frames/{dataset}.{split}.tsv"
-    params:
-        settings=lambda w: schema.to_json(dataset_of(w).frames),
-        clips="data/{dataset}/clips",
+    conda:
+        CONDA
     resources:
         mem_mb=1000,
         runtime=120,
-    conda:
-        CONDA
+    params:
+        settings=lambda w: schema.to_json(dataset_of(w).frames),
+        clips="data/{dataset}/clips",
     shell:
         "python -m pipeline.stages.frames --dataset {wildcards.dataset} --split {wildcards.split} --videos {input.videos}"
         " --clips {params.clips} --settings {params.settings:q} --out {output.frames} > {log} 2>&1"

@@ -19,20 +19,20 @@ rule train:
         "logs/train/{dataset}.{run}.{seed}.log",
     benchmark:
         "logs/train/{dataset}.{run}.{seed}.tsv"
-    params:
-        backbone=schema.to_json(PARAMS.backbone),
-        settings=lambda w: schema.to_json(schema.train_of(PARAMS, w.run)),
-        config=lambda w: schema.config_of(PARAMS, w.run),
-        shape=lambda w: schema.shape_of(PARAMS, w.dataset),
-        device=PARAMS.device,
+    conda:
+        CONDA
     # Two trainings on a core each get more done than one on two cores.
     threads: 1
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=1 if PARAMS.device != "cpu" else 0,
-    conda:
-        CONDA
+    params:
+        backbone=schema.to_json(PARAMS.backbone),
+        settings=lambda w: schema.to_json(schema.train_of(PARAMS, w.run)),
+        config=lambda w: schema.config_of(PARAMS, w.run),
+        shape=lambda w: schema.shape_of(PARAMS, w.dataset),
+        device=PARAMS.device,
     shell:
         "python -m pipeline.stages.train --dataset {wildcards.dataset} --run {wildcards.run} --seed {wildcards.seed}"
         " --train-frames {input.train} --train-captions {input.train_captions}"
@@ -58,16 +58,16 @@ rule embed:
         "logs/embed/{dataset}.{run}.{seed}.log",
     benchmark:
         "logs/embed/{dataset}.{run}.{seed}.tsv"
-    params:
-        backbone=schema.to_json(PARAMS.backbone),
-        device=PARAMS.device,
+    conda:
+        CONDA
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
         gpu=1 if PARAMS.device != "cpu" else 0,
-    conda:
-        CONDA
+    params:
+        backbone=schema.to_json(PARAMS.backbone),
+        device=PARAMS.device,
     shell:
         "python -m pipeline.stages.embed --frames {input.frames} --captions {input.captions} --adapter {input.adapter}"
         " --record {input.record} --backbone {params.backbone:q} --device {params.device} --threads {threads}"
@@ -85,20 +85,16 @@ rule score:
         "logs/score/{dataset}.{run}.{seed}.log",
     benchmark:
         "logs/score/{dataset}.{run}.{seed}.tsv"
-    params:
-        settings=schema.to_json(PARAMS.score),
+    conda:
+        CONDA
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        CONDA
+    params:
+        settings=schema.to_json(PARAMS.score),
     shell:
         "python -m pipeline.stages.score --embeddings {input.embeddings} --missing {input.missing}"
         " --settings {params.settings:q} --metrics {output.metrics} > {log} 2>&1"
-
-
-def finished_runs(wildcards):
-    return expand(RUN, dataset=wildcards.dataset, run=PARAMS.run.methods, seed=PARAMS.run.seeds)
 
 
 rule report:
@@ -110,27 +106,35 @@ rule report:
         ),
         captions="work/{dataset}/test/captions.parquet",
         videos="work/{dataset}/test/videos.parquet",
-        clips=lambda w: expand("data/{dataset}/clips/{shard}", dataset=w.dataset, shard=shards(w.dataset)),
+        clips=lambda w: expand(
+            "data/{dataset}/clips/{shard}", dataset=w.dataset, shard=shards(w.dataset)
+        ),
         code=sources("pipeline.stages.report"),
         template=Path(workflow.basedir, "pipeline/report.html.j2"),
     output:
-        html=report("results/{dataset}/report.html", category="Retrieval", caption="../../docs/report.rst"),
+        html=report(
+            "results/{dataset}/report.html",
+            category="Retrieval",
+            caption="../../docs/report.rst",
+        ),
         csv="results/{dataset}/table.csv",
         markdown="results/{dataset}/table.md",
+        text="results/{dataset}/table.txt",
         summary="results/{dataset}/summary.json",
     log:
         "logs/report/{dataset}.log",
     benchmark:
         "logs/report/{dataset}.tsv"
-    params:
-        runs=finished_runs,
-        clips="data/{dataset}/clips",
+    conda:
+        CONDA
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        CONDA
+    params:
+        settings=schema.to_json(PARAMS.score),
+        runs=finished_runs,
+        clips="data/{dataset}/clips",
     shell:
         "python -m pipeline.stages.report --runs {params.runs} --captions {input.captions} --videos {input.videos}"
-        " --clips {params.clips} --html {output.html} --csv {output.csv} --markdown {output.markdown}"
+        " --clips {params.clips} --settings {params.settings:q} --html {output.html} --csv {output.csv} --markdown {output.markdown} --text {output.text}"
         " --summary {output.summary} > {log} 2>&1"

@@ -23,9 +23,7 @@ def main() -> None:
     table = pd.read_parquet(args.videos, columns=["video_id", "out_path", "recipe"])
     recipes = sorted(set(table["recipe"]))
     if len(recipes) > 1:
-        raise ValueError(
-            f"{args.videos}: the clips were made by {len(recipes)} recipes, {', '.join(recipes)}; re-run rule transcode"
-        )
+        raise ValueError(f"{args.videos}: the clips were made by {len(recipes)} recipes, {', '.join(recipes)}; re-run rule transcode")
     clips = [(video_id, args.clips / path) for video_id, path in zip(table["video_id"], table["out_path"], strict=True)]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     attrs = {"dataset": args.dataset, "split": args.split, "recipe": "".join(recipes)}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import examples, files, page, params, report
+from pipeline import embed, examples, files, page, params, report
 from pipeline.stages import guarded
 
 
@@ -18,24 +18,25 @@ def main() -> None:
     for row in df.itertuples():
         group = [r for r in results if r.key == (row.dataset, row.backbone, row.method)]
         first = min(group, key=lambda r: int(r.metrics["seed"]))
-        found[str(row.label)] = examples.load_embeddings(first.folder / "embeddings.h5")
+        found[str(row.label)] = embed.load(first.folder / "embeddings.h5")[0]
     shown = examples.examples(found, pd.read_parquet(args.captions))
     clips = examples.clips(shown, pd.read_parquet(args.videos), root=args.clips)
     thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}
-    score = params.from_json(params.Score, args.score, where="--score")
+    score = params.from_json(params.Score, args.settings, where="score") if args.settings else None
     html = page.render(results, df, shown=shown, thumbnails=thumbnails, score=score)
-    for target, text in ((args.html, html), (args.csv, df.round(4).to_csv(index=False)), (args.markdown, report.to_markdown(df))):
+    tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: report.to_markdown(df), args.text: f"{report.to_text(df)}\n"}
+    for target, text in {args.html: html, **tables}.items():
         with files.whole(target) as part:
             part.write_text(text, encoding="utf-8")
     files.write_json(args.summary, report.summary(df))
-    print(f"{report.to_text(df)}\n{args.html}")
+    print(f"{tables[args.text]}{args.html}")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of finished runs")
-    parser.add_argument("--score", required=True, help="the section `score` as JSON")
-    for name in ("captions", "videos", "clips", "html", "csv", "markdown", "summary"):
+    parser.add_argument("--settings", help="params.yaml: score, as JSON; without it the page does not tell the intervals' level")
+    for name in ("captions", "videos", "clips", "html", "csv", "markdown", "text", "summary"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     return parser.parse_args()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dvclive import Live
+from dvclive.live import Live
 
 from pipeline import checkpoint, device, methods, record
 from pipeline.clip import FrozenClip, load_backbone
@@ -48,7 +48,7 @@ def main() -> None:
         fingerprint=state.stem,
         report=_curves(args.curves),
     )
-    seen = [e for e in progress.epochs]
+    seen = progress.epochs
     write_json(
         args.record,
         {
@@ -101,7 +101,7 @@ def _curves(folder: Path) -> Callable[[list[dict[str, Any]]], None]:
             for name, value in (epoch["val"] or {}).items():
                 if value is not None:
                     live.log_metric(f"val/{name}", value)
-            live.next_step()
+            live.next_step()  # type: ignore[no-untyped-call]
         if epochs:
             print(f"epoch {epochs[-1]['epoch']}: {json.dumps(epochs[-1])}", flush=True)
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.files import whole
 from pipeline.params import Clips, from_json
 from pipeline.stages import guarded
 from pipeline.video.store import track
@@ -67,13 +68,8 @@ def _refuse_unsafe(videos: list[tuple[str, str]], table: Path) -> None:
 
 
 def _write(rows: list[dict[str, Any]], report: Path) -> None:
-    report.parent.mkdir(parents=True, exist_ok=True)
-    part = report.with_name(report.name + ".part")
-    try:
+    with whole(report) as part:
         pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(COLUMNS.items()))), part)
-        part.replace(report)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

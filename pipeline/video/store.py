@@ -90,9 +90,7 @@ class _Disk(io.FileIO):
         """Raises OSError if something could not be written."""
         if self.failure is not None:
             why = os.strerror(self.failure.errno or errno.EIO)
-            raise OSError(
-                self.failure.errno, f"the frames could not be written ({why}); free some disk and re-run", str(self.target)
-            )
+            raise OSError(self.failure.errno, f"the frames could not be written ({why}); free some disk and re-run", str(self.target))
 
     def settle(self) -> None:
         """All is on the disk when this returns. Raises OSError."""

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import imageio_ffmpeg
 import numpy as np
 
 from pipeline.world.render import Image, frame, ground
-from pipeline.world.scene import Scene
+from pipeline.world.scene import Scene, pick
 
 # (suffix, encoder, pixel format); 4:4:4 lets H.264 keep odd sizes.
 KINDS = {
@@ -54,10 +55,9 @@ class Form:
 def sample(rng: np.random.Generator) -> Form:
     """Draw a form."""
     kind = list(KINDS)[int(rng.choice(len(KINDS), p=SHARES))]
-    width, height = SIZES[int(rng.integers(len(SIZES)))]
-    rate = RATES[int(rng.integers(len(RATES)))]
+    (width, height), rate = pick(rng, SIZES), pick(rng, RATES)
     odd = 1 if kind == "odd" else 0
-    audio = int(rng.choice((0, 220, 440))) if kind in ("mp4", "mkv", "avi") else 0
+    audio = pick(rng, (0, 220, 440)) if kind in ("mp4", "mkv", "avi") else 0
     return Form(kind, width + odd, height + odd, rate, float(rng.uniform(1.6, 2.6)), audio)
 
 
@@ -92,7 +92,7 @@ def _pictures(scene: Scene, times: list[float], form: Form, *, turned: bool) -> 
 def _encode(pictures: Iterator[Image], target: Path, *, form: Form, times: list[float], turned: bool) -> None:
     _, codec, pixels = KINDS[form.kind]
     with av.open(str(target), "w", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream(codec, rate=form.rate, options=OPTIONS[codec] | {"threads": "1"})
+        stream = cast(av.VideoStream, container.add_stream(codec, rate=form.rate, options=OPTIONS[codec] | {"threads": "1"}))
         stream.width, stream.height = (form.height, form.width) if turned else (form.width, form.height)
         stream.pix_fmt = pixels
         stream.codec_context.flags |= av.codec.context.Flags.bitexact.value

@@ -1,13 +1,14 @@
 """Draw scenes: signed distances give every shape a smooth edge at any size."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.world.scene import TONES, Scene, State, state
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Image = NDArray[np.uint8]
 
 

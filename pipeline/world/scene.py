@@ -6,10 +6,13 @@ Time u runs from 0 (first frame) to 1 (last frame).
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 Colour = tuple[float, float, float]
 
 SHAPES = ("circle", "square", "triangle", "star")
@@ -108,8 +111,8 @@ def state(thing: Thing, u: float) -> State:
 
 def sample(rng: np.random.Generator, *, grounds: tuple[int, ...], counts: tuple[float, float, float]) -> Scene:
     """Draw a scene with gradients from `grounds` and one, two or three objects with the probabilities `counts`."""
-    ground = (str(rng.choice(tuple(TONES))), int(rng.choice(grounds)))
-    number = int(rng.choice((1, 2, 3), p=counts))
+    ground = (pick(rng, tuple(TONES)), pick(rng, grounds))
+    number = 1 + int(np.searchsorted(np.cumsum(counts[:2]), rng.random(), side="right"))
     # All places are drawn again after a collision: a crossing pair can leave no room for a third object.
     while True:
         things = tuple(_thing(rng) for _ in range(number))
@@ -117,20 +120,25 @@ def sample(rng: np.random.Generator, *, grounds: tuple[int, ...], counts: tuple[
             return Scene(things=things, ground=ground)
 
 
+def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+    """One of the options; `Generator.choice` would copy them into an array each time."""
+    return options[int(rng.integers(len(options)))]
+
+
 def _thing(rng: np.random.Generator) -> Thing:
     group = DIRECTED if rng.random() < 0.8 else UNDIRECTED
-    action, colour = str(rng.choice(group)), str(rng.choice(tuple(COLOURS)))
+    action, colour = pick(rng, group), pick(rng, tuple(COLOURS))
     others = [name for name in COLOURS if name != colour]
     horizontal, vertical = MOVES.get(action, (0, 0))
     return Thing(
         # A circle that spins looks like a circle that stays.
-        shape=str(rng.choice(SHAPES[1:] if action == "spin" else SHAPES)),
+        shape=pick(rng, SHAPES[1:] if action == "spin" else SHAPES),
         colour=colour,
-        size=str(rng.choice(tuple(RADIUS))),
+        size=pick(rng, tuple(RADIUS)),
         action=action,
         x=0.5 if horizontal else float(rng.uniform(0.22, 0.78)),
         y=0.5 if vertical else float(rng.uniform(0.22, 0.78)),
-        recolour=str(rng.choice(others)) if action == "recolour" else "",
+        recolour=pick(rng, others) if action == "recolour" else "",
     )
 
 

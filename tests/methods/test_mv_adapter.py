@@ -184,7 +184,14 @@ def test_the_order_of_frames_changes_the_video_feature_once_trained(batch):
     assert (forwards - backwards).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize(("config", "message"), [({"cmt_position": "sideways"}, "choose one of none, down_in"), ({"cmt_layers": 9}, "3 layers to tie"), ({"middle": 7}, "cannot be split")])
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"cmt_position": "sideways"}, "choose one of none, down_in"),
+        ({"cmt_layers": 9}, "3 layers to tie"),
+        ({"middle": 7}, "cannot be split"),
+    ],
+)
 def test_what_does_not_fit_is_refused(config, message):
     with pytest.raises(ValueError, match=message):
         attach(**config)

@@ -15,7 +15,7 @@ def attach(clip, **config):
 
 
 def naive_vision(clip, pixels):
-    visual, prompts = clip.model.visual, clip.adapter["visual"]
+    visual, prompts = clip.model.visual, clip.adapter["visual_prompts"]
     z = visual.conv1(pixels).flatten(2).transpose(1, 2)
     z = torch.cat([visual.class_embedding.expand(len(z), 1, -1), z], 1) + visual.positional_embedding
     for layer, block in enumerate(visual.transformer.resblocks):
@@ -28,7 +28,7 @@ def naive_vision(clip, pixels):
 
 
 def naive_text(clip, ids, head, tail):
-    model, prompts = clip.model, clip.adapter["text"]
+    model, prompts = clip.model, clip.adapter["text_prompts"]
     x = model.token_embedding(ids)
     length = ids.shape[1] + head + tail
     for layer, block in enumerate(model.transformer.resblocks):
@@ -73,9 +73,9 @@ def test_prefix_layout_ignores_what_follows_the_end_of_text_and_release_layout_d
 def test_suffix_prompts_of_the_release_are_dead_for_short_captions_and_alive_for_full_ones():
     clip = attach(small_clip(), text_layout="release")
     for caption, alive in (("a red star", False), (" ".join(["star"] * 30), True)):
-        clip.adapter["text"].grad = None
+        clip.adapter["text_prompts"].grad = None
         clip.encode_text(clip.tokenize([caption], num_words=12)).sum().backward()
-        gradient = clip.adapter["text"].grad
+        gradient = clip.adapter["text_prompts"].grad
         assert bool(gradient[:, :4].any())
         assert bool(gradient[:, 4:].any()) == alive
 

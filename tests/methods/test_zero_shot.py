@@ -10,7 +10,9 @@ def test_our_loop_equals_open_clip_on_both_towers(clip, batch):
     ids = clip.tokenize(captions, num_words=clip.context_length)
     pixels = (frames.flatten(0, 1).float() / 255 - clip.mean) / clip.std
     with torch.no_grad():
-        torch.testing.assert_close(clip.encode_frames(frames, mask=mask).flatten(0, 1), clip.model.encode_image(pixels), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            clip.encode_frames(frames, mask=mask).flatten(0, 1), clip.model.encode_image(pixels), atol=1e-6, rtol=1e-5
+        )
         torch.testing.assert_close(clip.encode_text(ids), clip.model.encode_text(ids), atol=1e-6, rtol=1e-5)
 
 

@@ -50,9 +50,7 @@ def test_a_cover_picture_is_not_the_video(landscape, tmp_path):
 
 
 def test_a_webm_without_a_stream_duration_has_the_one_of_its_container(tmp_path):
-    path = make(
-        tmp_path / "a.webm", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", source="testsrc=s=64x64:r=10:d=1"
-    )
+    path = make(tmp_path / "a.webm", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", source="testsrc=s=64x64:r=10:d=1")
     found = probe(path)
     assert (found.codec, found.n_frames, found.duration) == ("vp9", 10, 1.0)
 
@@ -86,9 +84,7 @@ def test_an_error_page_saved_as_a_video_is_not_readable(tmp_path):
         probe(path)
 
 
-@pytest.mark.parametrize(
-    "text", ["ffconcat version 1.0\nfile landscape.mp4\n", "#EXTM3U\n#EXTINF:2,\nlandscape.mp4\n#EXT-X-ENDLIST\n"]
-)
+@pytest.mark.parametrize("text", ["ffconcat version 1.0\nfile landscape.mp4\n", "#EXTM3U\n#EXTINF:2,\nlandscape.mp4\n#EXT-X-ENDLIST\n"])
 def test_a_playlist_may_not_open_other_files(landscape, text):
     path = landscape.with_name("list.m3u8")
     path.write_text(text)

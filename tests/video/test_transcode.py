@@ -136,9 +136,7 @@ def test_two_runs_give_the_same_bytes_and_the_same_row(video, tmp_path):
 def test_a_name_that_begins_with_a_dash_is_a_name(video, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(video, tmp_path / "-vn.mp4")
-    row = transcode(
-        tmp_path.joinpath("-vn.mp4").relative_to(tmp_path), tmp_path.joinpath("-y.mp4").relative_to(tmp_path), settings=SMALL
-    )
+    row = transcode(tmp_path.joinpath("-vn.mp4").relative_to(tmp_path), tmp_path.joinpath("-y.mp4").relative_to(tmp_path), settings=SMALL)
     assert row["status"] == "ok"
     assert (tmp_path / "-y.mp4").is_file()
 

@@ -1,0 +1,93 @@
+"""Opening backbones: what is refused, and with which sentence."""
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipeline.clip import FrozenClip, build, load_backbone
+from tests.conftest import small_clip
+
+
+def test_openai_weights_on_the_wrong_activation_are_refused_with_the_right_name():
+    with pytest.raises(ValueError, match=r"set backbone.name: ViT-B-32-quickgelu"):
+        load_backbone("ViT-B-32", weights="openai")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("RN50-quickgelu", "a ResNet vision tower"),
+        ("convnext_base", "a timm tower"),
+        ("xlm-roberta-base-ViT-B-32", "a HF text tower"),
+        ("ViT-B-16-SigLIP", "a timm tower"),
+        ("coca_ViT-B-32", "coca_ViT-B-32"),
+        ("ViT-B-32-quikgelu", "open_clip has no model 'ViT-B-32-quikgelu'"),
+    ],
+)
+def test_towers_that_cannot_be_run_block_by_block_are_refused_by_name(name, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        load_backbone(name, weights="missing.pt")
+
+
+def test_without_network_one_sentence_says_which_file_to_put_where(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", offline)
+    with pytest.raises(ValueError, match="set backbone.weights to its path") as caught:
+        load_backbone("ViT-B-32-quickgelu", weights="openai")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_tag_lists_the_known_ones():
+    with pytest.raises(ValueError, match="it has .*openai"):
+        load_backbone("ViT-B-32-quickgelu", weights="opanai")
+
+
+def test_a_missing_a_foreign_and_a_damaged_file_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no file .*none.pt"):
+        load_backbone("clip-tiny", weights=str(tmp_path / "none.pt"))
+    torch.save(small_clip().model.state_dict(), tmp_path / "small.pt")
+    with pytest.raises(ValueError, match=r"small.pt does not hold the weights of clip-tiny"):
+        load_backbone("clip-tiny", weights=str(tmp_path / "small.pt"))
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
+    with pytest.raises(ValueError, match="cut.safetensors"):
+        load_backbone("clip-tiny", weights=str(tmp_path / "cut.safetensors"))
+
+
+def test_a_pickle_that_asks_for_code_is_refused_and_not_run(tmp_path):
+    target = tmp_path / "owned"
+
+    class Evil:
+        def __reduce__(self):
+            return open, (str(target), "w")
+
+    torch.save({"model": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(ValueError, match="evil.pt"):
+        load_backbone("clip-tiny", weights=str(tmp_path / "evil.pt"))
+    assert not target.exists()
+
+
+def test_the_tiny_clip_and_a_file_of_weights_go_through_the_same_door(tmp_path):
+    torch.manual_seed(0)
+    model = build("clip-tiny")
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    clip = load_backbone("clip-tiny", weights=str(tmp_path / "w.safetensors"))
+    assert clip.digest == FrozenClip(model, name="clip-tiny").digest
+    assert (clip.image_size, clip.context_length, len(clip.vision.blocks), clip.vision.width) == (64, 32, 4, 128)
+
+
+def test_the_digest_changes_with_any_weight():
+    one, other = small_clip(), small_clip()
+    assert one.digest == other.digest
+    with torch.no_grad():
+        other.model.visual.ln_post.bias[3] += 1e-3
+    assert FrozenClip(other.model, name="small").digest != one.digest
+
+
+def test_truncation_keeps_the_end_of_text_and_is_countable(clip):
+    long = "red star " * 20
+    ids = clip.tokenize([long], num_words=10)
+    assert ids.shape == (1, 10) and ids[0, -1] == 49407
+    assert clip.num_tokens(long) == 42

@@ -1,0 +1,70 @@
+"""params.yaml: a typo is an error with its place and a suggestion."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import methods, params
+
+ROOT = Path(__file__).parents[1]
+FILES = [ROOT / "params.yaml", ROOT / "tests/workflow/params.yaml"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_the_shipped_files_are_valid(file):
+    checked = params.load(file)
+    params.known_files(checked, ROOT / "pipeline")
+    for name, entry in checked.methods.items():
+        methods.load(name, config=entry.config)
+
+
+def changed(**parts):
+    base = {
+        "run": {"datasets": ["motion"], "methods": ["vop"], "seeds": [0]},
+        "datasets": {"motion": {}},
+        "backbone": {"name": "clip-tiny", "weights": "x.pt"},
+        "methods": {"vop": {}},
+    }
+    return base | parts
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ({"trian": {}}, r"unknown key 'trian'; did you mean 'train'\?"),
+        ({"train": {"epoch": 3}}, r"train: unknown key 'epoch'; did you mean 'epochs'\?"),
+        ({"datasets": {"motion": {"frames": {"numbr": 4}}}}, r"datasets.motion: frames: unknown key 'numbr'; did you mean 'number'\?"),
+        ({"methods": {"vop": {"train": {"lrr": 1}}}}, r"methods.vop.train: unknown key 'lrr'; did you mean 'lr'\?"),
+        ({"train": {"lr": "fast"}}, r"params.yaml: .*fast.*\(key 'train.lr'\)"),
+        ({"train": {"select": "worst"}}, "select is 'worst'; choose last or best"),
+        ({"run": {"datasets": ["motion"], "methods": ["vop"]}}, "'run.seeds' is not set"),
+        ({"run": {"datasets": ["motoin"], "methods": ["vop"], "seeds": [0]}}, r"run.datasets names 'motoin'; did you mean 'motion'\?"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(parts, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        params.check(changed(**parts))
+
+
+def test_a_method_overrides_only_what_differs():
+    checked = params.check(changed(train={"epochs": 7, "lr": 0.1}, methods={"vop": {"train": {"lr": 0.2}}}))
+    train = params.train_of(checked, "vop")
+    assert (train.epochs, train.lr) == (7, 0.2)
+
+
+def test_settings_survive_the_command_line():
+    clips = params.Clips(short_side=64, fps=5)
+    assert params.from_json(params.Clips, params.to_json(clips), where="clips") == clips
+
+
+def test_the_hyperparameters_read_from_a_file_are_those_of_its_dataclass():
+    from dataclasses import fields
+
+    for name in methods.names():
+        method = type(methods.load(name, config={}))
+        assert params.hyperparameters(ROOT / f"pipeline/methods/{name}.py") == [f.name for f in fields(method)]
+
+
+def test_a_missing_file_says_where_to_run(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no .*params.yaml; run from the folder"):
+        params.load(tmp_path / "params.yaml")

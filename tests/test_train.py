@@ -1,0 +1,170 @@
+"""Training: order from the seed, exact resumption, learning of a planted pairing, and honest bookkeeping."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import methods, train
+from pipeline.data import Split, reverse
+from pipeline.embed import embed
+from pipeline.params import Score, Train
+from pipeline.score import score, validation
+from tests.conftest import small_clip
+
+WORDS = 12
+NAMES = [name for name in methods.names() if name != "zero_shot"]
+COLOURS = ("red", "green", "blue", "white", "black", "yellow", "purple", "orange")
+
+
+class Memory:
+    """Frames in memory with the interface of the store."""
+
+    def __init__(self, frames, mask):
+        self.pictures, self.mask = frames, mask
+        self.video_ids = [f"v{i}" for i in range(len(frames))]
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def batch(self, rows):
+        return self.pictures[rows], self.mask[rows]
+
+
+def planted(clip, videos=48, captions=2, seed=0):
+    """Videos of one flat grey level among eight, named by a colour word: learnable, unknown to random weights."""
+    rng = np.random.default_rng(seed)
+    kind = np.arange(videos) % 8
+    frames = np.empty((videos, 4, 3, 32, 32), np.uint8)
+    for row, k in enumerate(kind):
+        frames[row] = 16 + 30 * k + rng.integers(0, 8, (4, 3, 1, 1))
+    owner = np.repeat(np.arange(videos), captions)
+    texts = [f"a {COLOURS[kind[v]]} picture" for v in owner]
+    return Split(
+        store=Memory(frames, np.ones((videos, 4), bool)),
+        ids=clip.tokenize(texts, num_words=WORDS),
+        video=owner,
+        directed=np.zeros(len(owner), bool),
+        caption_ids=[f"c{i}" for i in range(len(owner))],
+    )
+
+
+def fit(name, tmp_path, *, state="state.pt", config=None, report=print, **settings):
+    torch.manual_seed(7)
+    clip = methods.attach(small_clip(), methods.load(name, config=config or {}), shape=methods.Shape(4, WORDS))
+    values = Train(**({"epochs": 3, "batch": 8, "lr": 1e-2, "clip_lr": 1e-3} | settings))
+    tensors, progress = train.train(
+        clip,
+        (planted(clip), planted(clip, videos=16, captions=1, seed=1)),
+        settings=values,
+        seed=5,
+        device=torch.device("cpu"),
+        state=tmp_path / state,
+        fingerprint="f",
+        report=report,
+    )
+    return clip, tensors, progress
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_killed_after_an_epoch_goes_on_to_the_same_bits(name, tmp_path):
+    _, whole, full = fit(name, tmp_path, state="whole.pt")
+
+    def kill(epochs):
+        if len(epochs) == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(name, tmp_path, report=kill)
+    seen = []
+    _, resumed, progress = fit(name, tmp_path, report=lambda epochs: seen.append(len(epochs)))
+    assert seen == [1, 2, 3]
+    assert [e["loss"] for e in progress.epochs] == [e["loss"] for e in full.epochs]
+    assert whole.keys() == resumed.keys() and all(torch.equal(whole[k], resumed[k]) for k in whole)
+
+
+def test_another_seed_or_another_run_is_another_result_and_a_foreign_state_is_refused(tmp_path):
+    _, first, _ = fit("vop", tmp_path, state="a.pt")
+    _, second, _ = fit("vop", tmp_path, state="b.pt")
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    state = torch.load(tmp_path / "a.pt", weights_only=True) | {"fingerprint": "other"}
+    torch.save(state, tmp_path / "c.pt")
+    with pytest.raises(ValueError, match="belongs to a run with other settings"):
+        fit("vop", tmp_path, state="c.pt")
+    (tmp_path / "d.pt").write_bytes(b"cut")
+    with pytest.raises(ValueError, match="delete it to train from the start"):
+        fit("vop", tmp_path, state="d.pt")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_learns_a_planted_pairing_that_zero_shot_does_not_know(name, tmp_path):
+    """Eight kinds, two videos of each in the gallery: one right video among sixteen, chance is 6 percent, the best is 50."""
+    clip, _, progress = fit(name, tmp_path, epochs=25, validate_every=25, lr=2e-2)
+    split = planted(clip, videos=16, captions=1, seed=1)
+    trained = score(embed(clip, split, device=torch.device("cpu"))[0], settings=Score(bootstrap=1))["t2v"]
+    plain = small_clip()
+    untrained = score(embed(plain, split, device=torch.device("cpu"))[0], settings=Score(bootstrap=1))["t2v"]
+    assert trained["R5"] >= untrained["R5"] + 20
+    assert progress.epochs[-1]["loss"] < 0.75 * progress.epochs[0]["loss"]
+
+
+def test_one_caption_a_video_or_all_of_them_and_the_order_follows_from_seed_and_epoch(clip):
+    split = planted(clip)
+    one = Train(batch=8, captions="one")
+    batches = list(train.order(split, settings=one, seed=1, epoch=0))
+    videos = split.video[np.concatenate(batches)]
+    assert len(batches) == 6 and sorted(videos) == list(range(48))
+    every = np.concatenate(list(train.order(split, settings=Train(batch=8, captions="all"), seed=1, epoch=0)))
+    assert sorted(every) == list(range(96))
+    again, later = (np.concatenate(list(train.order(split, settings=one, seed=1, epoch=e))) for e in (0, 1))
+    assert np.array_equal(again, np.concatenate(batches)) and not np.array_equal(later, again)
+
+
+def test_a_batch_larger_than_the_split_is_the_split(clip):
+    batches = list(train.order(planted(clip), settings=Train(batch=500), seed=1, epoch=0))
+    assert [len(batch) for batch in batches] == [48]
+
+
+def test_best_on_validation_keeps_the_first_of_the_best_epochs(tmp_path):
+    _, tensors, progress = fit("vop", tmp_path, epochs=6, select="best")
+    sums = [epoch["val"]["RSum"] for epoch in progress.epochs]
+    assert progress.selected_epoch == 1 + sums.index(max(sums))
+    _, last, progress = fit("vop", tmp_path, state="l.pt", epochs=6)
+    assert progress.selected_epoch == 6
+    if sums.index(max(sums)) != 5:
+        assert not all(torch.equal(tensors[k], last[k]) for k in last)
+
+
+def test_prompts_that_never_get_gradient_are_counted_as_dead(tmp_path):
+    from pipeline.cost import parameters
+
+    clip, _, progress = fit("vop", tmp_path, config={"text_layout": "release"}, epochs=1)
+    found = parameters(clip, progress.alive)
+    assert found["dead"] == 3 * 4 * 16 and found["dead_names"] == ["adapter.text_prompts"]
+    assert found["trainable"] == 3 * 8 * (32 + 16)
+
+
+def test_a_loss_that_is_not_a_number_is_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match=r"the loss of epoch \d is (nan|inf); lower lr"):
+        fit("full_finetune", tmp_path, clip_lr=1e6, clip_norm=1e9, epochs=3)
+
+
+def test_the_memory_of_a_step_grows_with_what_is_trained(tmp_path):
+    _, _, vop = fit("vop", tmp_path, state="a", epochs=1)
+    _, _, full = fit("full_finetune", tmp_path, state="b", epochs=1)
+    assert 0 < vop.step_bytes < full.step_bytes
+
+
+def test_the_twin_reverses_real_frames_and_leaves_padding_in_place():
+    frames = torch.arange(8).view(2, 4)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]], dtype=torch.bool)
+    assert reverse(frames, mask=mask).tolist() == [[3, 2, 1, 0], [6, 5, 4, 7]]
+
+
+def test_validation_has_no_probe_without_directed_captions(clip):
+    made, rate = embed(clip, planted(clip, videos=16, captions=1), device=torch.device("cpu"))
+    assert validation(made)["probe"] is None and rate > 0
+    assert made.twin.shape == (0, 24)

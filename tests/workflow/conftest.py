@@ -1,0 +1,68 @@
+"""A copy of the checkout in which the whole workflow has run once; tests take copies of that copy."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "pipeline", "profiles", "envs", "docs")
+
+
+class Checkout:
+    """A folder in which `snakemake` can be run."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def run(self, *words, **options):
+        """Run a command as a user would, with this folder's own code first."""
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+        environment.pop("PYTHONPATH", None)
+        return subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, **options)
+
+    def snakemake(self, *words):
+        done = self.run("snakemake", "--cores", "2", *words)
+        done.output = done.stdout + done.stderr
+        return done
+
+    def planned(self, *words):
+        """The jobs a dry run would start: rule -> number."""
+        done = self.snakemake("-n", "-q", "reason", *words)
+        assert done.returncode == 0, done.output
+        rows = [line.split() for line in done.output.splitlines()]
+        start = next((i for i, row in enumerate(rows) if row[:2] == ["job", "count"]), None)
+        if start is None:
+            assert "Nothing to be done" in done.output, done.output
+            return {}
+        table = {row[0]: int(row[1]) for row in rows[start + 2 :] if len(row) == 2 and row[1].isdigit()}
+        return {rule: number for rule, number in table.items() if rule not in ("total", "all")}
+
+    def edit(self, path, change):
+        file = self.folder / path
+        file.write_text(change(file.read_text(encoding="utf-8")), encoding="utf-8")
+
+    def copy(self, folder):
+        """With the old times, so that Snakemake sees the same files."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Checkout(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    checkout = Checkout(tmp_path_factory.mktemp("workflow"))
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
+        copy(ROOT / part, checkout.folder / part)
+    shutil.copy(Path(__file__).with_name("params.yaml"), checkout.folder)
+    done = checkout.snakemake()
+    assert done.returncode == 0, done.output
+    return checkout
+
+
+@pytest.fixture
+def checkout(finished, tmp_path):
+    return finished.copy(tmp_path / "copy")

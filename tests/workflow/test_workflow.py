@@ -1,0 +1,216 @@
+"""The whole workflow from raw video files to the report, on a tiny configuration with real files."""
+
+import json
+import signal
+import subprocess
+import time
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+RUNS = "runs/motion/clip-tiny"
+METHODS = ("zero_shot", "full_finetune", "vop", "mv_adapter")
+
+
+def read(checkout, method, name):
+    return json.loads((checkout.folder / RUNS / method / "0" / name).read_text())
+
+
+def test_a_second_run_finds_nothing_to_do(finished):
+    assert finished.planned() == {}
+
+
+def test_every_method_has_metrics_over_the_same_gallery(finished):
+    metrics = [read(finished, method, "metrics.json") for method in METHODS]
+    assert {(m["gallery"], m["queries"], m["gallery_hash"], m["missing_hash"]) for m in metrics} == {
+        (14, 14, metrics[0]["gallery_hash"], metrics[0]["missing_hash"])
+    }
+    assert all(0 <= m["t2v"]["R1"] <= m["t2v"]["R5"] <= m["t2v"]["R10"] <= 100 for m in metrics)
+
+
+def test_methods_that_cannot_see_the_order_of_frames_have_a_probe_of_exactly_half(finished):
+    for method in ("zero_shot", "vop"):
+        probe = read(finished, method, "metrics.json")["probe"]
+        assert probe["accuracy"] == 50.0
+        assert probe["ties"] == probe["captions"] >= 7
+    assert read(finished, "mv_adapter", "metrics.json")["probe"]["ties"] < 7
+
+
+def test_costs_name_what_was_trained(finished):
+    costs = {method: read(finished, method, "cost.json") for method in METHODS}
+    assert costs["zero_shot"]["trainable"] == 0
+    assert costs["vop"]["trainable"] == 4 * 8 * (128 + 128)
+    assert costs["full_finetune"]["trainable"] == costs["full_finetune"]["backbone_parameters"] - 1
+    # Words that never occur get no gradient; no other tensor is dead.
+    assert costs["full_finetune"]["dead_names"] == ["clip.positional_embedding", "clip.token_embedding.weight"]
+    assert costs["vop"]["macs_per_video"] > costs["zero_shot"]["macs_per_video"] > 0
+
+
+def test_no_test_file_is_an_input_of_training(finished):
+    done = finished.snakemake("-n", "-p", "--forcerun", "train", "--until", "train")
+    lines = [line for line in done.output.splitlines() if "pipeline.stages.train" in line and "--adapter" in line]
+    assert len(lines) == 4
+    assert not [line for line in lines if "/test/" in line]
+
+
+def test_the_raw_files_come_in_many_forms_and_all_clips_in_one(finished):
+    table = pd.read_parquet(finished.folder / "data/motion/transcoded.parquet")
+    assert set(table["codec"]) == {"h264", "vp9", "mpeg4"}
+    assert table["status"].eq("ok").all()
+    assert table[["out_width", "out_height"]].min(axis=1).eq(96).all()
+    assert (table["rotation"] != 0).any()
+    assert table["has_audio"].any()
+
+
+def test_frames_are_stored_once_for_all_methods_with_their_grid(finished):
+    with h5py.File(finished.folder / "work/motion/test/frames.h5") as file:
+        assert file["frames"].shape == (14, 4, 3, 64, 64)
+        assert file["mask"][:].all()
+        assert file.attrs["grid"] == "centres"
+        assert (np.diff(file["index"][:], axis=1) > 0).all()
+
+
+def test_the_report_names_every_method_and_needs_no_network(finished):
+    page = (finished.folder / "results/motion/report.html").read_text()
+    assert all(method in page for method in METHODS)
+    assert 'src="http' not in page and 'href="http' not in page
+    done = finished.snakemake("--report", "snakemake-report.html")
+    assert done.returncode == 0, done.output
+    assert (finished.folder / "snakemake-report.html").stat().st_size > 100_000
+
+
+def test_editing_a_method_reruns_that_method_and_the_report_only(checkout):
+    checkout.edit("pipeline/methods/mv_adapter.py", lambda text: text + "\n# edited\n")
+    assert checkout.planned() == {"train": 1, "embed": 1, "score": 1, "report": 1}
+    assert "run: mv_adapter" not in checkout.planned() and "mv_adapter" in checkout.snakemake("-n").output
+
+
+def test_editing_the_metrics_scores_again_and_trains_nothing(checkout):
+    checkout.edit("pipeline/metrics.py", lambda text: text + "\n# edited\n")
+    planned = checkout.planned()
+    assert planned == {"score": 4, "report": 1}
+
+
+def test_a_comment_in_the_parameters_does_nothing(checkout):
+    checkout.edit("params.yaml", lambda text: "# a comment\n" + text)
+    assert checkout.planned() == {}
+
+
+def test_another_learning_rate_of_one_method_retrains_that_method(checkout):
+    checkout.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {lr: 3.0e-3}}"))
+    assert checkout.planned() == {"train": 1, "embed": 1, "score": 1, "report": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("vop: {}", "vpo: {}", "unknown method 'vpo'; did you mean 'vop'?"),
+        ("bootstrap: 200", "bootstrp: 200", "score: unknown key 'bootstrp'; did you mean 'bootstrap'?"),
+        ("middle: 32", "midle: 32", "methods.mv_adapter.config: unknown key 'midle'; did you mean 'middle'?"),
+        ("epochs: 3", "epochs: many", "epochs"),
+        ("vop, mv_adapter]", "vop, mv_adaptor]", "run.methods names 'mv_adaptor'; did you mean 'mv_adapter'?"),
+    ],
+)
+def test_a_typo_stops_before_anything_is_planned(checkout, old, new, sentence):
+    checkout.edit("params.yaml", lambda text: text.replace(old, new))
+    done = checkout.snakemake("-n")
+    assert done.returncode == 1
+    lines = [line for line in done.output.splitlines() if "params.yaml" in line]
+    assert len(lines) == 1 and sentence in lines[0], done.output
+    assert "Traceback" not in done.output
+
+
+def break_videos(checkout, split):
+    """Spoil three videos of a split: cut one short, empty one, give one only sound."""
+    videos = pd.read_parquet(checkout.folder / "data/motion/videos.parquet")
+    rows = videos[videos["split"] == split]
+    plain = rows[rows["official_name"].str.endswith(".mp4")]
+    paths = [checkout.folder / "data/motion/raw" / path for path in plain["src_path"].iloc[:3]]
+    paths[0].write_bytes(paths[0].read_bytes()[: paths[0].stat().st_size // 2])
+    paths[1].write_bytes(b"")
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-f", "lavfi", "-i", "sine=d=1", "-f", "mp4", paths[2]]
+    subprocess.run(command, check=True)
+    return list(plain["video_id"].iloc[:3])
+
+
+def test_broken_training_videos_are_rows_with_a_reason_and_the_run_goes_on(checkout):
+    broken = break_videos(checkout, "train")
+    done = checkout.snakemake("--forcerun", "transcode", "--until", "frames")
+    assert done.returncode == 0, done.output
+    lost = pd.read_csv(checkout.folder / "work/motion/missing.tsv", sep="\t")
+    assert list(lost["video_id"]) == sorted(broken)
+    assert lost["reason"].str.len().gt(10).all()
+    table = pd.read_parquet(checkout.folder / "data/motion/transcoded.parquet").set_index("video_id")
+    assert table.loc[broken, "status"].eq("unreadable").all()
+    with h5py.File(checkout.folder / "work/motion/train/frames.h5") as file:
+        assert len(file["frames"]) == 33
+
+
+def test_broken_test_videos_stop_the_run_with_one_sentence_and_no_split(checkout):
+    broken = break_videos(checkout, "test")
+    done = checkout.snakemake("--forcerun", "transcode", "--until", "frames")
+    assert done.returncode == 1
+    assert "error: motion: 3 of 14 test videos cannot be used" in done.output
+    assert sum(video in done.output for video in broken) == 3
+    assert not (checkout.folder / "work/motion/test/videos.parquet").exists()
+    assert len(pd.read_parquet(checkout.folder / "data/motion/transcoded.parquet").query("status == 'unreadable'")) == 3
+
+
+def test_a_corrupt_frames_file_is_named_and_leaves_no_adapter(checkout):
+    path = checkout.folder / "work/motion/train/frames.h5"
+    path.write_bytes(path.read_bytes()[:5000])
+    done = checkout.snakemake(f"{RUNS}/vop/0/adapter.safetensors", "--rerun-triggers", "code", "--force")
+    assert done.returncode == 1
+    assert sum("error: work/motion/train/frames.h5" in line for line in done.output.splitlines()) == 1, done.output
+    assert not (checkout.folder / RUNS / "vop/0/adapter.safetensors").exists()
+
+
+def test_an_adapter_of_another_backbone_is_refused(checkout):
+    seeds = checkout.folder / "params.yaml"
+    seeds.write_text(seeds.read_text().replace("pairs: 2000", "pairs: 1000"))
+    assert checkout.snakemake("work/clip-tiny/weights.safetensors").returncode == 0
+    done = checkout.snakemake(f"{RUNS}/vop/0/embeddings.h5", "--allowed-rules", "embed", "--force")
+    assert done.returncode == 1
+    assert "adapter.safetensors was trained on backbone clip-tiny" in done.output
+    assert not (checkout.folder / RUNS / "vop/0/embeddings.h5").exists()
+
+
+def test_training_killed_in_an_epoch_goes_on_from_the_last_one_to_the_same_bits(checkout):
+    adapter = checkout.folder / RUNS / "mv_adapter/0/adapter.safetensors"
+    expected = adapter.read_bytes()
+    planned = checkout.snakemake("-n", "-p", "--force", str(adapter.relative_to(checkout.folder))).output
+    command = next(line.strip() for line in planned.splitlines() if "pipeline.stages.train" in line and "--adapter" in line)
+    command = command.split(" > logs")[0]
+    adapter.unlink()
+    environment = checkout.run("true").args and None
+    del environment
+    process = subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=checkout.folder, env=_environment(), stdout=subprocess.DEVNULL)
+    states = adapter.parent
+    for _ in range(600):
+        if list(states.glob("state-*.pt")) or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    assert process.poll() is None, "training ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not adapter.exists()
+    assert len(list(states.glob("state-*.pt"))) == 1
+    done = subprocess.run(["bash", "-c", command], cwd=checkout.folder, env=_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1" in done.stdout
+    assert adapter.read_bytes() == expected
+    assert not list(states.glob("state-*.pt"))
+    losses = pd.read_csv(states / "curves/plots/metrics/train/loss.tsv", sep="\t")
+    assert list(losses["step"]) == [0, 1, 2]
+
+
+def _environment():
+    import os
+    import sys
+    from pathlib import Path
+
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
