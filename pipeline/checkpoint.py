@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from pipeline.clip import FrozenClip
@@ -20,7 +20,7 @@ def save(target: Path, tensors: dict[str, Tensor], *, header: dict[str, Any]) ->
     """Write trained tensors and their header; equal contents give equal bytes."""
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in sorted(tensors.items())}
     with whole(target) as part:
-        save_file(plain, part, metadata={KEY: json.dumps(header, sort_keys=True)})
+        part.write_bytes(serialise(plain, metadata={KEY: json.dumps(header, sort_keys=True)}))
 
 
 def read_header(source: Path) -> dict[str, Any]:

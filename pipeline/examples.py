@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from pipeline.embed import Embeddings
+from pipeline.embeddings import Embeddings
 
 HEIGHT, FRAMES = 96, 4  # of a thumbnail: pixels, and pictures side by side
 

@@ -91,8 +91,8 @@ class Pretrain:
 
     seed: int = 11
     pairs: int = 80000  # pictures with a caption, each seen once
-    batch: int = 256
-    words: int = 24
+    batch: int = 128
+    words: int = 20
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.08  # share of the steps

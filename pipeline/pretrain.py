@@ -25,7 +25,7 @@ OBJECTS = (0.75, 0.20, 0.05)  # share of pictures with one, two, three objects
 LATE = 0.4  # share of pictures from the end of a scene, besides those that fall there anyway
 PIECE = 1000  # pictures rendered at a time
 SIZE = 64
-LOGIT_SCALE = 1 / 0.02  # where the temperature starts; 100 is CLIP's own limit
+LOGIT_SCALE = 1 / 0.02  # where the temperature starts; CLIP ends at 100
 
 
 def pictures(settings: Pretrain) -> Iterator[tuple[np.ndarray, list[str]]]:

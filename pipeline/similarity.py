@@ -1,4 +1,4 @@
-"""From frame features to one vector a video, and from vectors to scores. B videos, T frames, E embedding, Q queries, G gallery."""
+"""From frame features to one vector a video. B videos, T frames, E embedding."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,8 +15,3 @@ def pool(frames: Tensor, *, mask: Tensor) -> Tensor:
     weight = mask.unsqueeze(-1).to(frames.dtype)
     mean = (F.normalize(frames, dim=-1) * weight).sum(dim=1) / weight.sum(dim=1)
     return F.normalize(mean, dim=-1)
-
-
-def cosine(queries: Tensor, gallery: Tensor) -> Tensor:
-    """Unit vectors (Q, E) and (G, E) -> cosine similarities (Q, G) in float32."""
-    return queries.float() @ gallery.float().T

@@ -8,7 +8,7 @@ import torch
 from pipeline import methods, optim
 from pipeline.loss import contrastive
 from pipeline.params import Train
-from pipeline.similarity import cosine, pool
+from pipeline.similarity import pool
 from tests.conftest import small_clip
 
 
@@ -54,7 +54,3 @@ def test_the_loss_is_the_mean_of_both_directions_by_hand():
     rows = (math.log(2) + math.log(2)) / 2
     columns = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(2))) / 2
     assert contrastive(texts, videos, scale=torch.tensor(2.0)).item() == pytest.approx((rows + columns) / 2)
-
-
-def test_similarities_are_float32():
-    assert cosine(torch.eye(2, dtype=torch.bfloat16), torch.eye(2, dtype=torch.bfloat16)).dtype == torch.float32

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline import charts, embed, examples, page, report, units
+from pipeline import charts, embeddings, examples, page, report, units
 from pipeline.params import Score
 from pipeline.stages import guarded
 from pipeline.stages import report as command
@@ -57,8 +57,8 @@ def write_embeddings(path, *, noise, seed):
     text = video + noise * np.random.default_rng(seed).normal(size=(6, 6)).astype(np.float32)
     ids = {"video_id": VIDEOS, "caption_id": [f"c{i}" for i in range(6)]}
     links = {"video_of_text": rows, "twin_of": rows[::2], "directed": rows % 2 == 0}
-    made = embed.Embeddings(video=video, text=text, twin=video[::2], **ids, **links)
-    embed.save(path, made, attributes={"seed": seed})
+    made = embeddings.Embeddings(video=video, text=text, twin=video[::2], **ids, **links)
+    embeddings.save(path, made, attributes={"seed": seed})
 
 
 def write_clip(path, shade):
@@ -95,7 +95,7 @@ def load(world, *methods, seeds=(0, 1)):
 
 def build(world):
     results = load(world)
-    found = {m: embed.load(world / "runs" / m / "0" / "embeddings.h5")[0] for m in METHODS}
+    found = {m: embeddings.load(world / "runs" / m / "0" / "embeddings.h5")[0] for m in METHODS}
     shown = examples.examples(found, pd.read_parquet(world / "captions.parquet"))
     clips = examples.clips(shown, pd.read_parquet(world / "videos.parquet"), root=world / "clips")
     thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}
@@ -260,8 +260,8 @@ def test_queries_are_filled_up_when_too_few_are_directed():
 
 
 def test_embeddings_of_other_captions_are_refused(world):
-    found = {"a": embed.load(world / "runs" / "small" / "0" / "embeddings.h5")[0]}
-    found["b"] = embed.Embeddings(**vars(found["a"]) | {"caption_id": ["x"] * 6})
+    found = {"a": embeddings.load(world / "runs" / "small" / "0" / "embeddings.h5")[0]}
+    found["b"] = embeddings.Embeddings(**vars(found["a"]) | {"caption_id": ["x"] * 6})
     with pytest.raises(ValueError, match="a and b"):
         examples.examples(found, pd.read_parquet(world / "captions.parquet"))
 

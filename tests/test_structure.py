@@ -9,7 +9,7 @@ from pipeline.sources import sources
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 # Left never imports right.
 LAYERS = (
-    ("params", "record", "files", "units", "sources", "device"),
+    ("params", "record", "files", "units", "sources", "device", "embeddings"),
     ("world", "video", "datasets", "splits"),
     ("clip", "loss", "similarity", "metrics", "optim"),
     ("methods", "checkpoint", "data", "cost", "pretrain"),
@@ -67,8 +67,8 @@ def test_no_file_is_longer_than_an_idea():
 
 def test_the_sources_of_a_stage_are_what_it_imports_and_no_more():
     names = {Path(path).relative_to(PIPELINE).as_posix() for path in map(Path.absolute, map(Path, sources("pipeline.stages.score")))}
-    assert {"stages/score.py", "metrics.py", "score.py", "embed.py", "similarity.py"} <= names
-    assert not names & {"train.py", "report.py", "methods/vop.py", "video/transcode.py"}
+    assert {"stages/score.py", "metrics.py", "score.py", "embeddings.py"} <= names
+    assert not names & {"clip.py", "train.py", "report.py", "methods/vop.py", "video/transcode.py"}
 
 
 def test_every_rule_has_a_stage_a_log_and_code_among_its_inputs():

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline import checkpoint, cost, device, embed, methods
+from pipeline import checkpoint, cost, device, embed, embeddings, methods
 from pipeline.clip import load_backbone
 from pipeline.data import open_split
 from pipeline.files import read_json, write_json
@@ -33,7 +33,7 @@ def main() -> None:
     split = open_split(args.frames, args.captions, clip=clip, num_words=words)
     made, rate = embed.embed(clip, split, device=place)
     about = {key: header[key] for key in ("dataset", "backbone", "backbone_digest", "run", "seed")}
-    embed.save(args.embeddings, made, attributes=about)
+    embeddings.save(args.embeddings, made, attributes=about)
     trained = read_json(args.record)
     write_json(
         args.cost,

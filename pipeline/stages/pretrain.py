@@ -4,7 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 
 from pipeline import device
 from pipeline.files import whole
@@ -29,7 +29,7 @@ def main() -> None:
 
     weights = pretrain(settings, device=place, report=report)
     with whole(args.weights) as part:
-        save_file({name: value.contiguous() for name, value in sorted(weights.items())}, part)
+        part.write_bytes(serialise({name: value.contiguous() for name, value in sorted(weights.items())}))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import embed, examples, files, page, params, report
+from pipeline import embeddings, examples, files, page, params, report
 from pipeline.stages import guarded
 
 
@@ -18,7 +18,7 @@ def main() -> None:
     for row in df.itertuples():
         group = [r for r in results if r.key == (row.dataset, row.backbone, row.method)]
         first = min(group, key=lambda r: int(r.metrics["seed"]))
-        found[str(row.label)] = embed.load(first.folder / "embeddings.h5")[0]
+        found[str(row.label)] = embeddings.load(first.folder / "embeddings.h5")[0]
     shown = examples.examples(found, pd.read_parquet(args.captions))
     clips = examples.clips(shown, pd.read_parquet(args.videos), root=args.clips)
     thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline import embed, record
+from pipeline import embeddings, record
 from pipeline.files import write_json
 from pipeline.params import Score, from_json
 from pipeline.score import score
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--settings", required=True, help="params.yaml: score, as JSON")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
     args = parser.parse_args()
-    made, about = embed.load(args.embeddings)
+    made, about = embeddings.load(args.embeddings)
     found = score(made, settings=from_json(Score, args.settings, where="score"))
     found |= {"method": about.pop("run"), **about, "missing_hash": record.sha256(args.missing)[:16]}
     write_json(args.metrics, found)
