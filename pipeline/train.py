@@ -93,7 +93,9 @@ def _epoch(
     for number, captions in enumerate(batches):
         step = epoch * len(batches) + number
         optim.set_rate(optimiser, optim.factor(step, steps=settings.epochs * len(batches), warmup=settings.warmup))
-        with cost.measure_step(clip, optimiser, device=device, wanted=step == 1) as used:
+        # The second step: from then on the optimiser holds its state.
+        wanted = step == min(1, settings.epochs * len(batches) - 1)
+        with cost.measure_step(clip, optimiser, device=device, wanted=wanted) as used:
             loss = batch_loss(clip, split, captions, device=device, precision=settings.precision)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

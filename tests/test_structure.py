@@ -9,9 +9,9 @@ from pipeline.sources import sources
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 # Left never imports right.
 LAYERS = (
-    ("params", "record", "files", "units", "sources", "device", "embeddings"),
+    ("parse", "params", "record", "files", "progress", "units", "sources", "device", "embeddings"),
     ("world", "video", "datasets", "splits"),
-    ("clip", "loss", "similarity", "metrics", "optim"),
+    ("tower", "clip", "loss", "similarity", "metrics", "optim"),
     ("methods", "checkpoint", "data", "cost", "pretrain"),
     ("embed", "score"),
     ("train", "examples", "report", "charts", "page"),

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from pipeline.datasets import CAPTION_COLUMNS, SPLITS, VIDEO_COLUMNS
 from pipeline.params import Motion, Params
+from pipeline.progress import track
 from pipeline.world import captions, files, scene
 
 GROUNDS = (2, 3)  # gradients of the clips; the still pictures for pretraining have the others
@@ -33,7 +33,7 @@ def download(target: Path, params: Params) -> None:
     clips = plan(params.motion)
     jobs = [(clip.scene, target / "videos" / clip.file, clip.form, clip.seed) for clip in clips]
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for _ in tqdm(pool.map(_write, jobs, chunksize=16), total=len(jobs), desc="render", mininterval=5, unit="clip"):
+        for _ in track(pool.map(_write, jobs, chunksize=16), total=len(jobs), label="render"):
             pass
     rows = [clip.annotation() for clip in clips]
     (target / "annotations.json").write_text(json.dumps({"videos": rows}, indent=1) + "\n", encoding="utf-8")
@@ -61,15 +61,13 @@ class Clip:
         self.captions = [captions.caption(chosen, rng) for _ in range(CAPTIONS[split])]
 
     def annotation(self) -> dict[str, Any]:
-        directed = captions.directed(self.scene)
-        form = self.form
         return {
             "id": self.name,
             "file": self.file,
             "split": self.split,
-            "seconds": round(form.seconds, 3),
+            "seconds": round(self.form.seconds, 3),
             "captions": self.captions,
-            "directed": directed,
+            "directed": captions.directed(self.scene),
         }
 
 
@@ -79,12 +77,12 @@ def plan(settings: Motion) -> list[Clip]:
     clips = []
     for number, split in enumerate(reversed(SPLITS)):
         rng = np.random.default_rng([settings.seed, number])
-        wanted = int(getattr(settings, split))
-        while wanted:
+        done = 0
+        while done < int(getattr(settings, split)):
             chosen = scene.sample(rng, grounds=GROUNDS, counts=_shares(settings))
             if taken.setdefault(chosen.key(), split) == split:
-                clips.append(Clip(split, wanted, chosen, rng))
-                wanted -= 1
+                clips.append(Clip(split, done, chosen, rng))
+                done += 1
     return clips
 
 

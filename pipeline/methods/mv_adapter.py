@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.clip import BranchHook, FrozenClip, QuickGELU, Site
+from pipeline.clip import FrozenClip
 from pipeline.methods import Shape
+from pipeline.tower import BranchHook, Site
 
 POSITIONS = ("none", "down_in", "down_out", "up_in", "up_out")
 
@@ -88,6 +89,11 @@ def _hook(adapter: "VideoAdapter | TextAdapter", *, scale: float, factor: Tensor
     return change
 
 
+def quick_gelu(x: Tensor) -> Tensor:
+    """CLIP's activation."""
+    return x * torch.sigmoid(1.702 * x)
+
+
 class Gate(nn.Module):
     """Cross-modality tying, one tower's side: the shared factor (d,) -> a gain for one side of one weight (equation 4)."""
 
@@ -113,7 +119,6 @@ class Mixer(nn.Module):
         self.ln_1, self.ln_2 = nn.LayerNorm(middle), nn.LayerNorm(middle)
         self.qkv, self.out = nn.Linear(middle, 3 * middle), nn.Linear(middle, middle)
         self.fc, self.proj = nn.Linear(middle, 4 * middle), nn.Linear(4 * middle, middle)
-        self.activation = QuickGELU()
         nn.init.normal_(self.qkv.weight, std=std_width**-0.5)
         for linear in (self.out, self.fc, self.proj):
             nn.init.normal_(linear.weight, std=(2 * std_width) ** -0.5)
@@ -126,7 +131,7 @@ class Mixer(nn.Module):
         mask = keys[:, None, None, :] if keys is not None else None
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=keys is None)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        y: Tensor = x + self.proj(self.activation(self.fc(self.ln_2(x))))
+        y: Tensor = x + self.proj(quick_gelu(self.fc(self.ln_2(x))))
         return y
 
 
@@ -160,7 +165,7 @@ class VideoAdapter(nn.Module):
         self.cc = nn.Parameter(torch.randn(middle) * middle**-0.5)
         self.norm, self.mixer = nn.LayerNorm(middle), Mixer(middle, heads=heads, std_width=width)
         self.calibration = Calibration(middle)
-        self.activation, self.gate = QuickGELU(), gate
+        self.gate = gate
         nn.init.zeros_(self.down.bias)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
@@ -170,13 +175,13 @@ class VideoAdapter(nn.Module):
         down, up = self.down.weight, self.up.weight
         if self.gate is not None and factor is not None:
             down, up = self.gate(down, factor, side="down"), self.gate(up, factor, side="up")
-        h = self.activation(F.linear(self.norm_input(u), down, self.down.bias))
+        h = quick_gelu(F.linear(self.norm_input(u), down, self.down.bias))
         frames, patches = h[:, :, 0], h[:, :, 1:]
         num_frames = frames.shape[1]
         cc = self.cc.expand(len(u), 1, -1)
         z = torch.cat([cc, frames, patches.mean(dim=2)], dim=1) + self.position[: 1 + 2 * num_frames]
         seen = torch.cat([mask.new_ones(len(u), 1), mask, mask], dim=1)
-        y = self.activation(self.mixer(self.norm(z), keys=seen))
+        y = quick_gelu(self.mixer(self.norm(z), keys=seen))
         y_cc, y_cls, y_patch = y[:, 0], y[:, 1 : num_frames + 1], y[:, num_frames + 1 :]
         gains = self.calibration(y_cls + y_patch, y_cc, mask=mask)
         # The gates "up" act on the CLS path only, as in the released code.
@@ -193,7 +198,7 @@ class TextAdapter(nn.Module):
         self.down, self.up = nn.Linear(width, middle), nn.Linear(middle, width)
         self.position = nn.Parameter(torch.randn(length, middle) * 0.01)
         self.norm, self.mixer = nn.LayerNorm(middle), Mixer(middle, heads=heads, std_width=width)
-        self.activation, self.gate = QuickGELU(), gate
+        self.gate = gate
         nn.init.normal_(self.down.weight, std=(2 * width) ** -0.5)
         nn.init.zeros_(self.down.bias)
         nn.init.zeros_(self.up.weight)
@@ -205,7 +210,7 @@ class TextAdapter(nn.Module):
         if self.gate is not None and factor is not None:
             down, up = self.gate(down, factor, side="down"), self.gate(up, factor, side="up")
         h = F.linear(self.norm_input(u), down, self.down.bias) + self.position[: u.shape[1]]
-        return F.linear(self.activation(self.mixer(self.norm(h))), up, self.up.bias)
+        return F.linear(quick_gelu(self.mixer(self.norm(h))), up, self.up.bias)
 
 
 METHOD = MvAdapter

@@ -10,8 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pipeline.clip import Flow, FrozenClip, TokenHook
+from pipeline.clip import FrozenClip
 from pipeline.methods import Shape
+from pipeline.tower import Flow, TokenHook
 
 LAYOUTS = ("prefix", "release")
 

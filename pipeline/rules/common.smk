@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline import datasets, params as schema
 from pipeline.sources import sources
+from pipeline.video.transcode import recipe
 
 try:
     PARAMS = schema.check(config)

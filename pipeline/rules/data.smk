@@ -64,6 +64,8 @@ rule transcode:
         runtime=120,
     params:
         settings=lambda w: schema.to_json(dataset_of(w).clips),
+        # Not read by the stage: another ffmpeg or another recipe transcodes again.
+        recipe=lambda w: recipe(dataset_of(w).clips),
         shards=lambda w: len(shards(w.dataset)),
     shell:
         "python -m pipeline.stages.transcode --videos {input.videos} --raw {input.raw} --shard {wildcards.shard}"

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from pipeline.files import whole
 from pipeline.params import Clips, from_json
+from pipeline.progress import track
 from pipeline.stages import guarded
-from pipeline.video.store import track
 from pipeline.video.transcode import COLUMNS, transcode
 
 

@@ -5,36 +5,23 @@ Shapes: V videos, T frames a video, S pixels a side, B videos of a batch.
 
 import errno
 import io
-import math
 import os
 import shutil
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline.params import Frames
+from pipeline.progress import track
 from pipeline.video.grid import pick
 from pipeline.video.sample import Pictures, num_frames_and_rate, read_frames
 
-Item = TypeVar("Item")
 FORMAT = 1
-
-
-def track(items: Iterable[Item], *, total: int, label: str) -> Iterator[Item]:
-    """`items` with progress on stderr: a bar on a terminal, a line every tenth of the way in a log."""
-    terminal = sys.stderr.isatty()
-    step = math.ceil(total / 10)
-    for done, item in enumerate(tqdm(items, desc=label, total=total, disable=not terminal), start=1):
-        yield item
-        if not terminal and (done % step == 0 or done == total):
-            print(f"{label}: {done} of {total}", file=sys.stderr, flush=True)
 
 
 def write_frames(target: Path, clips: list[tuple[str, Path]], *, settings: Frames, attrs: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "pipeline", "profiles", "envs", "docs")
+PARTS = ("Snakefile", "dvc.yaml", ".gitignore", "pipeline", "profiles", "envs", "docs")
 
 
 class Checkout:
@@ -18,11 +18,14 @@ class Checkout:
     def __init__(self, folder):
         self.folder = Path(folder)
 
-    def run(self, *words, **options):
+    def environment(self):
+        """Of a user who has activated the environment that runs the tests."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+
+    def run(self, *words):
         """Run a command as a user would, with this folder's own code first."""
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
-        environment.pop("PYTHONPATH", None)
-        return subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, **options)
+        return subprocess.run(words, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False)
 
     def snakemake(self, *words):
         done = self.run("snakemake", "--cores", "2", *words)

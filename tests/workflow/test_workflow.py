@@ -186,9 +186,8 @@ def test_training_killed_in_an_epoch_goes_on_from_the_last_one_to_the_same_bits(
     command = next(line.strip() for line in planned.splitlines() if "pipeline.stages.train" in line and "--adapter" in line)
     command = command.split(" > logs")[0]
     adapter.unlink()
-    environment = checkout.run("true").args and None
-    del environment
-    process = subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=checkout.folder, env=_environment(), stdout=subprocess.DEVNULL)
+    environment = checkout.environment()
+    process = subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=checkout.folder, env=environment, stdout=subprocess.DEVNULL)
     states = adapter.parent
     for _ in range(600):
         if list(states.glob("state-*.pt")) or process.poll() is not None:
@@ -199,18 +198,10 @@ def test_training_killed_in_an_epoch_goes_on_from_the_last_one_to_the_same_bits(
     process.wait()
     assert not adapter.exists()
     assert len(list(states.glob("state-*.pt"))) == 1
-    done = subprocess.run(["bash", "-c", command], cwd=checkout.folder, env=_environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(["bash", "-c", command], cwd=checkout.folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "epoch 1" in done.stdout
     assert adapter.read_bytes() == expected
     assert not list(states.glob("state-*.pt"))
     losses = pd.read_csv(states / "curves/plots/metrics/train/loss.tsv", sep="\t")
     assert list(losses["step"]) == [0, 1, 2]
-
-
-def _environment():
-    import os
-    import sys
-    from pathlib import Path
-
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -1,0 +1,68 @@
+"""Values from YAML or JSON -> a dataclass, with an error that says where the typo is and what was probably meant."""
+
+import ast
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+T = TypeVar("T")
+
+
+def parse(schema: type[T], values: Mapping[str, Any], *, where: str) -> T:
+    """`values` as an instance of the dataclass `schema`. ValueError names the key in `where` and suggests the nearest one."""
+    _refuse_unknown_keys(schema, values, where)
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), dict(values))
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            raise ValueError(f"{where}: {missing[0]!r} is not set")
+        result = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{where}: {str(error).splitlines()[0]} (key {error.full_key!r})") from error
+    assert isinstance(result, schema)
+    return result
+
+
+def _refuse_unknown_keys(schema: Any, values: Any, where: str) -> None:
+    """OmegaConf names an unknown key without its place; a typo deserves the place and the nearest key."""
+    if not (is_dataclass(schema) and isinstance(values, Mapping)):
+        return
+    hints = typing.get_type_hints(schema)
+    known = [f.name for f in fields(schema)]
+    for key, value in values.items():
+        refuse_unknown(str(key), known, what=f"{where}: unknown key", there="there are")
+        kind = hints[key]
+        if typing.get_origin(kind) is dict and isinstance(value, Mapping):
+            for name, entry in value.items():
+                _refuse_unknown_keys(typing.get_args(kind)[1], entry, f"{where}: {key}.{name}")
+        elif not isinstance(kind, types.GenericAlias):
+            _refuse_unknown_keys(kind, value, f"{where}: {key}")
+
+
+def refuse_unknown(name: str, known: list[str], *, what: str, there: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"{what} {name!r}; {hint}{there}: {', '.join(known) or 'none'}")
+
+
+def hyperparameters(file: Path) -> list[str]:
+    """The fields of the dataclass that a method's file names in METHOD."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    chosen = {
+        n.value.id for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Name) and _named(n.targets[0], "METHOD")
+    }
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in chosen]
+    body = [line for node in classes for line in node.body if isinstance(line, ast.AnnAssign)]
+    return [line.target.id for line in body if isinstance(line.target, ast.Name) and "ClassVar" not in ast.unparse(line.annotation)]
+
+
+def _named(target: ast.expr, name: str) -> bool:
+    return isinstance(target, ast.Name) and target.id == name
