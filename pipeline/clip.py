@@ -131,7 +131,7 @@ def load_backbone(name: str, *, weights: str) -> FrozenClip:
         path = _download(name, weights)
     try:
         open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path} does not hold the weights of {name}: {reason}") from error
     except Exception as error:  # a pickle that asks for code ends here, as does a damaged safetensors header

@@ -6,8 +6,9 @@ pictures, S pixels a side, L tokens.
 
 import itertools
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 
 import numpy as np
 import torch
@@ -29,10 +30,19 @@ LOGIT_SCALE = 1 / 0.02  # where the temperature starts; CLIP ends at 100
 
 
 def pictures(settings: Pretrain) -> Iterator[tuple[np.ndarray, list[str]]]:
-    """All pictures (PIECE, S, S, 3) uint8 and their captions, in an order that does not depend on the number of processes."""
-    pieces = -(-settings.pairs // PIECE)
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        yield from pool.map(_piece, itertools.repeat(settings.seed), range(pieces))
+    """All pictures (PIECE, S, S, 3) uint8 and their captions, in an order that does not depend on the number of processes.
+
+    They are rendered a few pieces ahead of the training and not all at once, which would fill the memory.
+    """
+    workers = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(workers) as pool:
+        ahead = deque[Future[tuple[np.ndarray, list[str]]]]()
+        for number in range(-(-settings.pairs // PIECE)):
+            ahead.append(pool.submit(_piece, settings.seed, number))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _piece(seed: int, number: int) -> tuple[np.ndarray, list[str]]:
