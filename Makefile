@@ -1,5 +1,5 @@
 # `make run` and `make test` are all a fresh machine needs: Python 3.11, git, make.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # The rules call `python` and `snakemake` by name; DVC must not send anything anywhere.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -11,7 +11,8 @@ export PYTHONHASHSEED := 0
 setup: .venv/ready
 
 .venv/ready: envs/requirements.txt pyproject.toml
-	@command -v $(PYTHON) > /dev/null || { echo "error: $(PYTHON) is not here; install Python 3.11 or run make PYTHON=..."; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "error: $(PYTHON) is not Python 3.11; install it, or run make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

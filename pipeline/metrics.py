@@ -1,63 +1,13 @@
-"""From similarities to retrieval metrics, with ties, certainty and the temporal probe. Q queries (captions), G gallery (videos).
+"""From ranks to retrieval metrics with their certainty, and the temporal probe. Q queries (captions).
 
 The definitions are those of docs/protocol.md.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-TIE = 1e-6  # scores of a clip and its twin that are closer than this say nothing about the direction of time
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """Position of the right answer of each query, from 1: ties broken for it, against it, and the mean of the two (Q,)."""
-
-    optimistic: Doubles
-    pessimistic: Doubles
-
-    @property
-    def mean(self) -> Doubles:
-        return (self.optimistic + self.pessimistic) / 2
-
-
-def rank(scores: Floats, truth: Integers, *, names: Sequence[str]) -> Ranks:
-    """Scores (Q, G) and the right column of each row (Q,) -> ranks. ValueError names a query whose scores are not numbers."""
-    if scores.dtype != np.float32:
-        raise ValueError(f"similarities are {scores.dtype}; ranks are taken from float32, where rounding makes no ties")
-    bad = np.flatnonzero(np.isnan(scores).any(axis=1))
-    if len(bad):
-        raise ValueError(f"the similarities of query {names[bad[0]]!r} are NaN ({len(bad)} of {len(scores)} queries)")
-    own = scores[np.arange(len(scores)), truth][:, None]
-    above = (scores > own).sum(axis=1)
-    tied = (scores == own).sum(axis=1) - 1
-    return Ranks(optimistic=1.0 + above, pessimistic=1.0 + above + tied)
-
-
-def text_to_video(scores: Floats, video_of_text: Integers, *, captions: Sequence[str]) -> Ranks:
-    """Every caption is a query against all videos."""
-    return rank(scores, video_of_text, names=captions)
-
-
-def video_to_text(scores: Floats, video_of_text: Integers, *, videos: Sequence[str]) -> Ranks:
-    """Every video is a query against the sets of captions of all videos; a set scores as its best caption (CLIP4Clip)."""
-    best = np.full((len(videos), len(videos)), -np.inf, np.float32)
-    # NaN passes through maximum.at and is then found by `rank`.
-    np.maximum.at(best, video_of_text, scores)
-    return rank(np.ascontiguousarray(best.T), np.arange(len(videos)), names=videos)
-
-
-def recall(ranks: Doubles, k: int) -> float:
-    """Share of queries, in percent, whose right answer is among the first k."""
-    return float(100 * np.mean(ranks <= k))
+from pipeline.ranks import Doubles, Integers, Ranks, recall, wins
 
 
 def summary(ranks: Ranks, clusters: Integers, *, resamples: int, confidence: float, seed: int) -> dict[str, Any]:
@@ -84,18 +34,16 @@ def summary(ranks: Ranks, clusters: Integers, *, resamples: int, confidence: flo
     )
 
 
-def probe(own: Floats, twin: Floats, clusters: Integers, *, resamples: int, confidence: float, seed: int) -> dict[str, Any] | None:
+def probe(own: Doubles, twin: Doubles, clusters: Integers, *, resamples: int, confidence: float, seed: int) -> dict[str, Any] | None:
     """Temporal probe: do captions (K,) score their clip above the same frames in reverse order? None without such captions.
 
     Scores closer than 1e-6 count half, so a method that cannot see the order of frames has exactly 50 percent.
     """
     if not len(own):
         return None
-    difference = own.astype(np.float64) - twin.astype(np.float64)
-    tied = np.abs(difference) <= TIE
-    wins = np.where(tied, 0.5, difference > 0)
-    ci = bootstrap(wins, clusters, resamples=resamples, confidence=confidence, seed=seed)
-    return _rounded({"accuracy": 100 * float(wins.mean()), "captions": len(wins), "ties": int(tied.sum()), "ci": ci})
+    won, tied = wins(own, twin)
+    ci = bootstrap(won, clusters, resamples=resamples, confidence=confidence, seed=seed)
+    return _rounded({"accuracy": 100 * float(won.mean()), "captions": len(won), "ties": int(tied.sum()), "ci": ci})
 
 
 def bootstrap(values: Doubles, clusters: Integers, *, resamples: int, confidence: float, seed: int) -> list[float]:

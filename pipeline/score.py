@@ -5,17 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import metrics
+from pipeline import metrics, ranks
 from pipeline.embeddings import Embeddings
 from pipeline.params import Score
+from pipeline.validate import similarities, twin_scores
 
 
 def score(made: Embeddings, *, settings: Score) -> dict[str, Any]:
     """Text-to-video, video-to-text and the temporal probe, with counts and a hash of what was ranked."""
-    scores = (made.text @ made.video.T).astype(np.float32, copy=False)
+    scores = similarities(made)
     interval: dict[str, Any] = {"resamples": settings.bootstrap, "confidence": settings.confidence, "seed": settings.seed}
-    t2v = metrics.text_to_video(scores, made.video_of_text, captions=made.caption_id)
-    v2t = metrics.video_to_text(scores, made.video_of_text, videos=made.video_id)
+    t2v = ranks.text_to_video(scores, made.video_of_text, captions=made.caption_id)
+    v2t = ranks.video_to_text(scores, made.video_of_text, videos=made.video_id)
     return {
         "queries": len(made.text),
         "gallery": len(made.video),
@@ -28,11 +29,7 @@ def score(made: Embeddings, *, settings: Score) -> dict[str, Any]:
 
 def probe(made: Embeddings, **interval: Any) -> dict[str, Any] | None:
     """The temporal probe over the directed captions."""
-    rows = np.flatnonzero(made.directed)
-    videos = made.video_of_text[rows]
-    text = made.text[rows].astype(np.float64)
-    own = np.einsum("ke,ke->k", text, made.video[videos].astype(np.float64))
-    twin = np.einsum("ke,ke->k", text, made.twin[np.searchsorted(made.twin_of, videos)].astype(np.float64))
+    own, twin, videos = twin_scores(made)
     return metrics.probe(own, twin, videos, **interval)
 
 
@@ -40,15 +37,3 @@ def gallery_hash(made: Embeddings) -> str:
     """What was ranked: the videos, the captions and who belongs to whom. Equal hashes mean comparable metrics."""
     pairs = [f"{caption}\t{made.video_id[v]}" for caption, v in zip(made.caption_id, made.video_of_text, strict=True)]
     return hashlib.sha256("\n".join(sorted(made.video_id) + sorted(pairs)).encode()).hexdigest()[:16]
-
-
-def validation(made: Embeddings) -> dict[str, float | None]:
-    """The few numbers of a learning curve."""
-    found = score(made, settings=Score(bootstrap=1))
-    probed = found["probe"]
-    return {
-        "t2v_R1": found["t2v"]["R1"],
-        "v2t_R1": found["v2t"]["R1"],
-        "RSum": found["t2v"]["RSum"] + found["v2t"]["RSum"],
-        "probe": probed["accuracy"] if probed else None,
-    }

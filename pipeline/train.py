@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline import cost, optim, score
+from pipeline import cost, optim
 from pipeline.clip import FrozenClip
 from pipeline.data import Split
 from pipeline.embed import embed
@@ -20,6 +20,7 @@ from pipeline.files import whole
 from pipeline.loss import contrastive
 from pipeline.params import Train
 from pipeline.similarity import pool
+from pipeline.validate import validation
 
 Tensors = dict[str, Tensor]
 
@@ -65,7 +66,7 @@ def train(
         )
         last = epoch + 1 == settings.epochs
         if last or (epoch + 1) % settings.validate_every == 0:
-            progress.epochs[-1]["val"] = score.validation(embed(clip, data[1], device=device)[0])
+            progress.epochs[-1]["val"] = validation(embed(clip, data[1], device=device)[0])
         if last if settings.select == "last" else _is_best(progress.epochs):
             progress.best = {name: p.detach().clone() for name, p in trained.items()}
             progress.selected_epoch = epoch + 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline import metrics
+from pipeline import metrics, ranks
 
 INTERVAL = {"resamples": 500, "confidence": 0.95, "seed": 0}
 
@@ -14,21 +14,21 @@ def matrix(rows):
 
 def test_ranks_without_ties_by_hand():
     scores = matrix([[0.9, 0.1, 0.2], [0.8, 0.3, 0.5], [0.1, 0.7, 0.6]])
-    ranks = metrics.rank(scores, np.arange(3), names="abc")
-    assert ranks.mean.tolist() == [1, 3, 2]
-    found = metrics.summary(ranks, np.arange(3), **INTERVAL)
+    found_ranks = ranks.rank(scores, np.arange(3), names="abc")
+    assert found_ranks.mean.tolist() == [1, 3, 2]
+    found = metrics.summary(found_ranks, np.arange(3), **INTERVAL)
     assert (found["R1"], found["R5"], found["MdR"], found["MnR"]) == (33.3333, 100.0, 2.0, 2.0)
     assert found["RSum"] == 233.3333
 
 
 def test_ties_take_the_mean_of_the_tied_places_and_both_extremes_are_told():
-    ranks = metrics.rank(matrix([[0.5, 0.5, 0.5, 0.1]]), np.array([1]), names=["a"])
-    assert (ranks.optimistic[0], ranks.mean[0], ranks.pessimistic[0]) == (1, 2, 3)
+    found_ranks = ranks.rank(matrix([[0.5, 0.5, 0.5, 0.1]]), np.array([1]), names=["a"])
+    assert (found_ranks.optimistic[0], found_ranks.mean[0], found_ranks.pessimistic[0]) == (1, 2, 3)
 
 
 def test_a_model_that_gives_everything_the_same_score_does_not_get_full_marks():
-    ranks = metrics.rank(np.zeros((9, 9), np.float32), np.arange(9), names="abcdefghi")
-    found = metrics.summary(ranks, np.arange(9), **INTERVAL)
+    found_ranks = ranks.rank(np.zeros((9, 9), np.float32), np.arange(9), names="abcdefghi")
+    found = metrics.summary(found_ranks, np.arange(9), **INTERVAL)
     assert (found["R1"], found["R1_optimistic"], found["R1_pessimistic"], found["MdR"]) == (0.0, 100.0, 0.0, 5.0)
 
 
@@ -36,33 +36,33 @@ def test_nan_is_an_error_that_names_the_query():
     scores = matrix([[1, 0], [0, 1]])
     scores[1, 0] = np.nan
     with pytest.raises(ValueError, match=r"query 'second' are NaN \(1 of 2 queries\)"):
-        metrics.rank(scores, np.arange(2), names=["first", "second"])
+        ranks.rank(scores, np.arange(2), names=["first", "second"])
     with pytest.raises(ValueError, match="NaN"):
-        metrics.video_to_text(scores, np.array([0, 1]), videos=["a", "b"])
+        ranks.video_to_text(scores, np.array([0, 1]), videos=["a", "b"])
 
 
 def test_only_float32_similarities_are_ranked():
     with pytest.raises(ValueError, match="float16"):
-        metrics.rank(np.eye(2, dtype=np.float16), np.arange(2), names="ab")
+        ranks.rank(np.eye(2, dtype=np.float16), np.arange(2), names="ab")
 
 
 def test_a_video_takes_its_best_caption_and_every_caption_is_a_query():
     # captions 0, 1 belong to video 0; 2 to video 1
     scores = matrix([[0.2, 0.9], [0.8, 0.1], [0.7, 0.6]])
     owner = np.array([0, 0, 1])
-    assert metrics.text_to_video(scores, owner, captions="abc").mean.tolist() == [2, 1, 2]
+    assert ranks.text_to_video(scores, owner, captions="abc").mean.tolist() == [2, 1, 2]
     # video 0: own best 0.8 against 0.7; video 1: own best 0.6 against 0.9
-    assert metrics.video_to_text(scores, owner, videos="ab").mean.tolist() == [1, 2]
+    assert ranks.video_to_text(scores, owner, videos="ab").mean.tolist() == [1, 2]
 
 
 def test_equals_a_naive_loop_on_random_scores_with_many_ties():
     rng = np.random.default_rng(0)
     scores, truth = rng.integers(0, 5, (40, 30)).astype(np.float32), rng.integers(0, 30, 40)
-    ranks = metrics.rank(scores, truth, names=[str(i) for i in range(40)])
+    found_ranks = ranks.rank(scores, truth, names=[str(i) for i in range(40)])
     for row in range(40):
         places = [1 + place for place, value in enumerate(sorted(scores[row], reverse=True)) if value == scores[row, truth[row]]]
-        assert ranks.mean[row] == np.mean(places)
-        assert (ranks.optimistic[row], ranks.pessimistic[row]) == (min(places), max(places))
+        assert found_ranks.mean[row] == np.mean(places)
+        assert (found_ranks.optimistic[row], found_ranks.pessimistic[row]) == (min(places), max(places))
 
 
 def test_probe_counts_scores_closer_than_a_millionth_as_half():

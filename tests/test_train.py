@@ -8,7 +8,8 @@ from pipeline import methods, train
 from pipeline.data import Split, reverse
 from pipeline.embed import embed
 from pipeline.params import Score, Train
-from pipeline.score import score, validation
+from pipeline.score import score
+from pipeline.validate import validation
 from tests.conftest import small_clip
 
 WORDS = 12

@@ -72,7 +72,7 @@ rule transcode:
         " --shards {params.shards} --settings {params.settings:q} --clips {output.clips} --report {output.report} > {log} 2>&1"
 
 
-# The table of videos and the list of missing ones are not outputs: they must outlive a run that the policy stops.
+# The table with the state of every video is not an output: it must outlive a run that the policy stops.
 rule splits:
     input:
         videos="data/{dataset}/videos.parquet",

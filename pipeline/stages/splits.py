@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--reports", type=Path, nargs="+", required=True, help="what transcoding found, one file a shard")
     parser.add_argument("--missing", required=True, help="params.yaml: datasets.<name>.missing, as JSON")
     parser.add_argument("--table", type=Path, required=True, help="parquet of all videos with their state, written in any case")
-    parser.add_argument("--list", type=Path, required=True, help="TSV of missing videos, written in any case")
+    parser.add_argument("--list", type=Path, required=True, help="TSV of missing videos")
     parser.add_argument("--out", type=Path, required=True, help="folder of the splits")
     args = parser.parse_args()
     reports = pd.concat([pd.read_parquet(path) for path in args.reports], ignore_index=True)
