@@ -83,10 +83,6 @@ class FrozenClip(nn.Module):
         """(B, num_words) token ids with start and end of text; longer captions keep their end-of-text token last."""
         return cast(Tensor, self._tokenizer(captions, context_length=num_words))
 
-    def num_tokens(self, caption: str) -> int:
-        """Length of a caption in tokens, start and end of text included, before any truncation."""
-        return len(self._tokenizer.encode(caption)) + 2
-
     def encode_frames(self, frames: Tensor, *, mask: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W) as uint8 and their mask (B, T) -> frame features (B, T, E), not normalised."""
         pixels = (frames.flatten(0, 1).float() / 255 - self.mean) / self.std
@@ -118,8 +114,8 @@ class FrozenClip(nn.Module):
 def load_backbone(name: str, *, weights: str) -> FrozenClip:
     """Open a CLIP by its open_clip architecture name; `weights` is a pretrained tag of open_clip or a file.
 
-    Raises ValueError for an unknown name, a tower that the seam cannot run, weights trained with another activation,
-    weights of another architecture, and weights that cannot be had here.
+    Raises ValueError for an unknown name, a tower that the seam cannot run, a tag whose weights were trained with another activation
+    (of a file nobody can tell), weights of another architecture or resolution, and weights that cannot be had here.
     """
     _check_activation(name, weights)
     model = build(name)
@@ -130,13 +126,23 @@ def load_backbone(name: str, *, weights: str) -> FrozenClip:
     else:
         path = _download(name, weights)
     try:
-        open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
+        _load(model, path)
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path} does not hold the weights of {name}: {reason}") from error
     except Exception as error:  # a pickle that asks for code ends here, as does a damaged safetensors header
         raise ValueError(f"{path} is not a checkpoint that can be read safely ({type(error).__name__}): {error}") from error
     return FrozenClip(model, name=name)
+
+
+def _load(model: open_clip.CLIP, path: Path) -> None:
+    """Read weights. open_clip would stretch the positions of another resolution to fit; here that is an error."""
+    own = {key: tuple(value.shape) for key, value in model.state_dict().items() if key.endswith("positional_embedding")}
+    stored = open_clip.factory.load_state_dict(str(path), weights_only=True)
+    for key in own.keys() & stored.keys():
+        if tuple(stored[key].shape) != own[key]:
+            raise ValueError(f"{key} has the shape {tuple(stored[key].shape)}, expected {own[key]}")
+    open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
 
 
 def build(name: str) -> open_clip.CLIP:
@@ -180,11 +186,11 @@ def _refuse_unknown_towers(model: nn.Module, name: str) -> None:
 
 
 def _check_activation(name: str, weights: str) -> None:
-    """OpenAI's weights were trained with QuickGELU; open_clip only warns when an erf GELU runs on them."""
-    config = open_clip.get_model_config(name)
-    if weights == "openai" and config is not None and not config.get("quick_gelu", False):
+    """OpenAI's and others' weights were trained with QuickGELU; open_clip only warns when an erf GELU runs on them."""
+    config, tag = open_clip.get_model_config(name), open_clip.get_pretrained_cfg(name, weights)
+    if config is not None and tag.get("quick_gelu", False) and not config.get("quick_gelu", False):
         raise ValueError(
-            f"backbone {name} uses the erf GELU but OpenAI's weights were trained with QuickGELU; set backbone.name: {name}-quickgelu"
+            f"backbone {name} uses the erf GELU but {weights!r} was trained with QuickGELU; set backbone.name: {name}-quickgelu"
         )
 
 
@@ -197,8 +203,8 @@ def _download(name: str, tag: str) -> Path:
         return Path(open_clip.download_pretrained(config))
     except Exception as error:  # urllib, requests, httpx and the hub each raise their own
         raise ValueError(
-            f"the weights {tag!r} of {name} could not be downloaded ({type(error).__name__}); "
-            f"on a machine with internet run open_clip.download_pretrained, copy the file here and set backbone.weights to its path"
+            f"the weights {tag!r} of {name} ({config.get('hf_hub') or config.get('url')}) could not be downloaded "
+            f"({type(error).__name__}); fetch the file on a machine with internet, put it here and set backbone.weights to its path"
         ) from error
 
 

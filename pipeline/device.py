@@ -1,5 +1,7 @@
 """Where a run computes, and what makes it repeatable."""
 
+import os
+
 import torch
 
 
@@ -23,6 +25,8 @@ def prepare(device: torch.device, *, threads: int, seed: int) -> None:
     # One attention kernel with and without gradients: the fast path for inference rounds differently.
     torch.backends.mha.set_fastpath_enabled(False)
     if device.type == "cuda":
+        # cuBLAS reads this before its first call; without it its sums may change from run to run.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
         torch.backends.cuda.matmul.allow_tf32 = False

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from omegaconf import MISSING, OmegaConf
 
-from pipeline.parse import hyperparameters, parse, refuse_unknown
+from pipeline.parse import hyperparameters, limited, parse, refuse_unknown
 
 T = TypeVar("T")
 
@@ -31,9 +31,9 @@ class Motion:
     """The embedded dataset: how many clips of which kind to render."""
 
     seed: int = 7
-    train: int = 1500
-    val: int = 200
-    test: int = 300
+    train: int = limited(1500, least=2)
+    val: int = limited(200, least=1)
+    test: int = limited(300, least=1)
     objects: list[float] = field(default_factory=lambda: [0.6, 0.3, 0.1])  # share of clips with one, two, three objects
 
 
@@ -41,18 +41,18 @@ class Motion:
 class Clips:
     """The canonical video: H.264 at a constant rate with a short GOP and no audio."""
 
-    short_side: int = 224  # pixels
-    fps: int = 3
+    short_side: int = limited(224, least=16)  # pixels
+    fps: int = limited(3, least=1)
     crf: int = 20
-    shard: int = 200  # videos a job
+    shard: int = limited(200, least=1)  # videos a job
 
 
 @dataclass
 class Frames:
     """The frames every method sees. `grid`: one of pipeline/video/grid.py."""
 
-    number: int = 12
-    size: int = 224  # pixels; the backbone's image size
+    number: int = limited(12, least=1)
+    size: int = limited(224, least=1)  # pixels; the backbone's image size
     grid: str = "centres"
 
 
@@ -69,7 +69,7 @@ class Missing:
 class Dataset:
     """How one dataset is prepared and read."""
 
-    words: int = 32  # tokens a caption, start and end included
+    words: int = limited(32, least=3)  # tokens a caption, start and end included
     clips: Clips = field(default_factory=Clips)
     frames: Frames = field(default_factory=Frames)
     missing: Missing = field(default_factory=Missing)
@@ -88,9 +88,9 @@ class Pretrain:
     """Contrastive pretraining of clip-tiny on still pictures of the motion world."""
 
     seed: int = 11
-    pairs: int = 80000  # pictures with a caption, each seen once
-    batch: int = 128
-    words: int = 20
+    pairs: int = limited(80000, least=1)  # pictures with a caption, each seen once
+    batch: int = limited(128, least=2)
+    words: int = limited(20, least=3)
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.08  # share of the steps
@@ -100,8 +100,8 @@ class Pretrain:
 class Train:
     """One trainer for all methods; a method overrides what differs."""
 
-    epochs: int = 5
-    batch: int = 32
+    epochs: int = limited(5, least=1)
+    batch: int = limited(32, least=2)
     lr: float = 1e-3  # of attached modules
     clip_lr: float = 1e-5  # of CLIP's own tensors, where a method trains them
     weight_decay: float = 0.2  # of tensors with two or more dimensions
@@ -111,7 +111,7 @@ class Train:
     clip_norm: float = 1.0  # global norm of the gradient
     captions: str = "one"  # captions of a video in an epoch: `one` drawn at random, or `all`
     select: str = "last"  # the checkpoint: `last` epoch, or the `best` on validation by R-Sum both ways
-    validate_every: int = 1  # epochs; the last one is always validated
+    validate_every: int = limited(1, least=1)  # epochs; the last one is always validated
     precision: str = "float32"  # or `bfloat16`: autocast of the towers
 
 
@@ -119,7 +119,7 @@ class Train:
 class Score:
     """How metrics are made certain."""
 
-    bootstrap: int = 2000  # resamples of the queries
+    bootstrap: int = limited(2000, least=1)  # resamples of the queries
     confidence: float = 0.95
     seed: int = 0
 
@@ -158,6 +158,8 @@ def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
         if "/" in name or not name:
             raise ValueError(f"{where}: methods.{name} cannot be a folder's name")
         assert isinstance(method, Method)
+    if params.pretrain.pairs < params.pretrain.batch:
+        raise ValueError(f"{where}: pretrain: {params.pretrain.pairs} pairs do not fill a batch of {params.pretrain.batch}")
     return params
 
 
@@ -167,6 +169,8 @@ def train_of(params: Params, name: str, *, where: str = "params.yaml") -> Train:
     for key, allowed in (("captions", ("one", "all")), ("select", ("last", "best")), ("precision", ("float32", "bfloat16"))):
         if getattr(train, key) not in allowed:
             raise ValueError(f"{where}: methods.{name}.train: {key} is {getattr(train, key)!r}; choose {' or '.join(allowed)}")
+    if len(train.betas) != 2:
+        raise ValueError(f"{where}: methods.{name}.train: betas is {train.betas}; give two numbers")
     return train
 
 

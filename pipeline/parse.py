@@ -5,7 +5,7 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ def parse(schema: type[T], values: Mapping[str, Any], *, where: str) -> T:
         if missing:
             raise ValueError(f"{where}: {missing[0]!r} is not set")
         result = OmegaConf.to_object(merged)
+        _refuse_out_of_range(result, where)
     except OmegaConfBaseException as error:
         raise ValueError(f"{where}: {str(error).splitlines()[0]} (key {error.full_key!r})") from error
     assert isinstance(result, schema)
@@ -44,6 +45,21 @@ def _refuse_unknown_keys(schema: Any, values: Any, where: str) -> None:
                 _refuse_unknown_keys(typing.get_args(kind)[1], entry, f"{where}: {key}.{name}")
         elif not isinstance(kind, types.GenericAlias):
             _refuse_unknown_keys(kind, value, f"{where}: {key}")
+
+
+def limited(default: Any, *, least: float) -> Any:
+    """A field of a dataclass whose value may not be smaller than `least`."""
+    return field(default=default, metadata={"least": least})
+
+
+def _refuse_out_of_range(values: Any, where: str) -> None:
+    for entry in fields(values):
+        value = getattr(values, entry.name)
+        if "least" in entry.metadata and not value >= entry.metadata["least"]:
+            raise ValueError(f"{where}: {entry.name} is {value}; the least is {entry.metadata['least']}")
+        for name, part in value.items() if isinstance(value, dict) else [(entry.name, value)]:
+            if is_dataclass(part):
+                _refuse_out_of_range(part, f"{where}: {name}" if part is value else f"{where}: {entry.name}.{name}")
 
 
 def refuse_unknown(name: str, known: list[str], *, what: str, there: str) -> None:

@@ -1,14 +1,14 @@
-"""What a run was: code, versions, device, inputs. Written beside every result, so that a number can be traced."""
+"""What a training was: code, versions, device, inputs. Written beside its adapter, so that a number can be traced."""
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+CODE = ("pipeline", "Snakefile", "params.yaml", "envs")
 PACKAGES = ("torch", "open_clip_torch", "h5py", "numpy", "av", "imageio-ffmpeg", "snakemake", "dvc")
 
 
@@ -19,10 +19,13 @@ def sha256(path: Path) -> str:
 
 
 def commit() -> str:
-    """The commit of this checkout, with `+` when tracked files differ from it; `unknown` outside a repository."""
+    """The commit of this checkout, with `+` when code or parameters differ from it; `unknown` outside a repository.
+
+    Metrics are tracked too, and a run rewrites them: they say nothing about the code that ran.
+    """
     try:
         head = _git("rev-parse", "HEAD")
-        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no", "--", *CODE) else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
@@ -31,13 +34,13 @@ def _git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def describe(*, device: str, inputs: dict[str, Path]) -> dict[str, Any]:
+def describe(*, device: str, threads: int, inputs: dict[str, Path]) -> dict[str, Any]:
     """Commit, package versions, machine, threads, device and the SHA-256 of every input."""
     return {
         "commit": commit(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "machine": platform.machine(),
-        "threads": len(os.sched_getaffinity(0)),
+        "threads": threads,
         "device": device,
         "inputs": {name: sha256(path) for name, path in sorted(inputs.items())},
     }

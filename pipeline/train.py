@@ -58,7 +58,7 @@ def train(
         return {}, progress
     optimiser = optim.adamw(trained, train=settings)
     if state.exists():
-        progress = _restore(state, trained, optimiser, fingerprint=fingerprint)
+        progress = _restore(state, trained, optimiser, fingerprint=fingerprint, device=device)
         report(progress.epochs)
     for epoch in range(len(progress.epochs), settings.epochs):
         progress.epochs.append(
@@ -129,7 +129,7 @@ def batch_loss(clip: FrozenClip, split: Split, captions: np.ndarray, *, device: 
 
 
 def order(split: Split, *, settings: Train, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    """The captions of each batch of an epoch. The rest that does not fill a batch is left to the next epoch's order.
+    """The captions of each batch of an epoch. What does not fill a batch is left out; each epoch draws anew.
 
     `captions: one` draws one caption a video; `all` takes every caption, so a batch may hold a video twice.
     """
@@ -163,10 +163,10 @@ def _save(state: Path, trained: Any, optimiser: torch.optim.Optimizer, progress:
         )
 
 
-def _restore(state: Path, trained: Any, optimiser: torch.optim.Optimizer, *, fingerprint: str) -> Progress:
+def _restore(state: Path, trained: Any, optimiser: torch.optim.Optimizer, *, fingerprint: str, device: torch.device) -> Progress:
     """Continue a state. ValueError if it belongs to another run or cannot be read."""
     try:
-        stored = torch.load(state, weights_only=True)
+        stored = torch.load(state, map_location=device, weights_only=True)
     except Exception as error:  # zip, pickle and torch errors alike
         raise ValueError(f"{state} cannot be read ({type(error).__name__}); delete it to train from the start") from error
     if stored["fingerprint"] != fingerprint:

@@ -20,6 +20,11 @@ def twin_scores(made: Embeddings) -> tuple[Doubles, Doubles, Integers]:
     text = made.text[rows].astype(np.float64)
     own: Doubles = np.einsum("ke,ke->k", text, made.video[videos].astype(np.float64))
     twin: Doubles = np.einsum("ke,ke->k", text, made.twin[np.searchsorted(made.twin_of, videos)].astype(np.float64))
+    bad = np.flatnonzero(np.isnan(own) | np.isnan(twin))
+    if len(bad):
+        raise ValueError(
+            f"the score of caption {made.caption_id[rows[bad[0]]]!r} with its video or its twin is NaN ({len(bad)} of {len(own)})"
+        )
     return own, twin, videos
 
 

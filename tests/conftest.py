@@ -4,6 +4,7 @@ import open_clip
 import pytest
 import torch
 
+from pipeline import device
 from pipeline.clip import FrozenClip, build
 
 SMALL = {
@@ -23,6 +24,12 @@ def small_clip(seed=0):
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     return FrozenClip(model, name="small")
+
+
+@pytest.fixture(autouse=True)
+def prepared():
+    """The same kernels as in every stage."""
+    device.prepare(torch.device("cpu"), threads=torch.get_num_threads(), seed=0)
 
 
 @pytest.fixture

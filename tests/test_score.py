@@ -79,6 +79,13 @@ def test_the_hash_of_the_gallery_ignores_order_and_notices_a_missing_video():
     assert gallery_hash(fewer) != gallery_hash(made)
 
 
+def test_a_twin_that_is_not_a_number_is_an_error_that_names_the_caption():
+    _, made = scored("mv_adapter")
+    made.twin[2, 0] = np.nan
+    with pytest.raises(ValueError, match=r"the score of caption 'c3' with its video or its twin is NaN \(1 of 15\)"):
+        score(made, settings=Score(bootstrap=10))
+
+
 def test_embeddings_survive_the_file_and_a_damaged_file_is_named(tmp_path):
     _, made = scored("zero_shot")
     embeddings.save(tmp_path / "e.h5", made, attributes={"run": "x", "seed": 3})

@@ -169,3 +169,11 @@ def test_validation_has_no_probe_without_directed_captions(clip):
     made, rate = embed(clip, planted(clip, videos=16, captions=1), device=torch.device("cpu"))
     assert validation(made)["probe"] is None and rate > 0
     assert made.twin.shape == (0, 24)
+
+
+def test_bfloat16_towers_train_close_to_float32(tmp_path):
+    _, _, exact = fit("mv_adapter", tmp_path, state="a", epochs=2)
+    _, tensors, rounded = fit("mv_adapter", tmp_path, state="b", epochs=2, precision="bfloat16")
+    assert all(t.dtype == torch.float32 and t.isfinite().all() for t in tensors.values())
+    assert rounded.epochs[-1]["loss"] != exact.epochs[-1]["loss"]
+    assert abs(rounded.epochs[-1]["loss"] - exact.epochs[-1]["loss"]) < 0.1

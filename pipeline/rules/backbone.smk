@@ -17,9 +17,10 @@ rule pretrain:
     resources:
         mem_mb=3000,
         runtime=60,
+        gpu=1 if PARAMS.device != "cpu" else 0,
     params:
         settings=schema.to_json(PARAMS.pretrain),
         device=PARAMS.device,
     shell:
         "python -m pipeline.stages.pretrain --settings {params.settings:q} --device {params.device} --threads {threads}"
-        " --weights {output.weights} > {log} 2>&1"
+        " --weights {output.weights} 2>&1 | tee {log}"

@@ -9,11 +9,14 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline import datasets, params as schema
 from pipeline.sources import sources
+from pipeline.video import grid
 from pipeline.video.transcode import recipe
 
 try:
     PARAMS = schema.check(config)
     schema.known_files(PARAMS, Path(workflow.basedir, "pipeline"))
+    for entry in PARAMS.datasets.values():
+        grid.pick(entry.frames.grid, num_frames=1, fps=1, number=1)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 

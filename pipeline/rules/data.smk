@@ -20,7 +20,7 @@ rule download:
     params:
         motion=schema.to_json(PARAMS.motion),
     shell:
-        "python -m pipeline.stages.download --dataset {wildcards.dataset} --motion {params.motion:q} --raw {output.raw} > {log} 2>&1"
+        "python -m pipeline.stages.download --dataset {wildcards.dataset} --motion {params.motion:q} --raw {output.raw} 2>&1 | tee {log}"
 
 
 rule annotate:
@@ -42,7 +42,7 @@ rule annotate:
         runtime=10,
     shell:
         "python -m pipeline.stages.annotate --dataset {wildcards.dataset} --raw {input.raw}"
-        " --videos {output.videos} --captions {output.captions} > {log} 2>&1"
+        " --videos {output.videos} --captions {output.captions} 2>&1 | tee {log}"
 
 
 rule transcode:
@@ -69,7 +69,7 @@ rule transcode:
         shards=lambda w: len(shards(w.dataset)),
     shell:
         "python -m pipeline.stages.transcode --videos {input.videos} --raw {input.raw} --shard {wildcards.shard}"
-        " --shards {params.shards} --settings {params.settings:q} --clips {output.clips} --report {output.report} > {log} 2>&1"
+        " --shards {params.shards} --settings {params.settings:q} --clips {output.clips} --report {output.report} 2>&1 | tee {log}"
 
 
 # The table with the state of every video is not an output: it must outlive a run that the policy stops.
@@ -106,7 +106,7 @@ rule splits:
     shell:
         "python -m pipeline.stages.splits --dataset {wildcards.dataset} --videos {input.videos} --captions {input.captions}"
         " --reports {input.reports} --missing {params.policy:q} --table {params.table} --list {output.missing}"
-        " --out {params.folder} > {log} 2>&1"
+        " --out {params.folder} 2>&1 | tee {log}"
 
 
 rule frames:
@@ -132,4 +132,4 @@ rule frames:
         clips="data/{dataset}/clips",
     shell:
         "python -m pipeline.stages.frames --dataset {wildcards.dataset} --split {wildcards.split} --videos {input.videos}"
-        " --clips {params.clips} --settings {params.settings:q} --out {output.frames} > {log} 2>&1"
+        " --clips {params.clips} --settings {params.settings:q} --out {output.frames} 2>&1 | tee {log}"

@@ -39,7 +39,7 @@ rule train:
         " --val-frames {input.val} --val-captions {input.val_captions}"
         " --backbone {params.backbone:q} --settings {params.settings:q} --config {params.config:q} --shape {params.shape:q}"
         " --device {params.device} --threads {threads}"
-        " --adapter {output.adapter} --record {output.record} --curves {output.curves} > {log} 2>&1"
+        " --adapter {output.adapter} --record {output.record} --curves {output.curves} 2>&1 | tee {log}"
 
 
 rule embed:
@@ -71,7 +71,7 @@ rule embed:
     shell:
         "python -m pipeline.stages.embed --frames {input.frames} --captions {input.captions} --adapter {input.adapter}"
         " --record {input.record} --backbone {params.backbone:q} --device {params.device} --threads {threads}"
-        " --embeddings {output.embeddings} --cost {output.cost} > {log} 2>&1"
+        " --embeddings {output.embeddings} --cost {output.cost} 2>&1 | tee {log}"
 
 
 rule score:
@@ -94,7 +94,7 @@ rule score:
         settings=schema.to_json(PARAMS.score),
     shell:
         "python -m pipeline.stages.score --embeddings {input.embeddings} --missing {input.missing}"
-        " --settings {params.settings:q} --metrics {output.metrics} > {log} 2>&1"
+        " --settings {params.settings:q} --metrics {output.metrics} 2>&1 | tee {log}"
 
 
 rule report:
@@ -137,4 +137,4 @@ rule report:
     shell:
         "python -m pipeline.stages.report --runs {params.runs} --captions {input.captions} --videos {input.videos}"
         " --clips {params.clips} --settings {params.settings:q} --html {output.html} --csv {output.csv} --markdown {output.markdown} --text {output.text}"
-        " --summary {output.summary} > {log} 2>&1"
+        " --summary {output.summary} 2>&1 | tee {log}"

@@ -35,9 +35,9 @@ def main() -> None:
         open_split(args.val_frames, args.val_captions, clip=clip, num_words=shape.words),
     )
     inputs = {key: getattr(args, key) for key in ("train_frames", "train_captions", "val_frames", "val_captions")}
-    about = record.describe(device=str(place), inputs=inputs)
-    header = _header(args, clip, about, settings=settings)
-    state = args.adapter.with_name(f"state-{_fingerprint(header, args)}.pt")
+    about = record.describe(device=str(place), threads=args.threads, inputs=inputs)
+    header = _header(args, clip, about, config=dict(vars(method)), settings=settings)
+    state = args.adapter.with_name(f"state-{_fingerprint(header, about, args)}.pt")
     tensors, progress = train(
         clip,
         data,
@@ -67,11 +67,13 @@ def main() -> None:
         old.unlink()
 
 
-def _header(args: argparse.Namespace, clip: FrozenClip, about: dict[str, Any], *, settings: Train) -> dict[str, Any]:
+def _header(
+    args: argparse.Namespace, clip: FrozenClip, about: dict[str, Any], *, config: dict[str, Any], settings: Train
+) -> dict[str, Any]:
     """What an adapter belongs to."""
     return {
         "run": args.run,
-        "config": json.loads(args.config),
+        "config": config,
         "train": vars(settings),
         "shape": json.loads(args.shape),
         "backbone": clip.name,
@@ -83,9 +85,9 @@ def _header(args: argparse.Namespace, clip: FrozenClip, about: dict[str, Any], *
     }
 
 
-def _fingerprint(header: dict[str, Any], args: argparse.Namespace) -> str:
+def _fingerprint(header: dict[str, Any], about: dict[str, Any], args: argparse.Namespace) -> str:
     """Everything the result depends on: another commit with the same code may continue a run, other code may not."""
-    parts: list[Any] = [{k: v for k, v in header.items() if k != "commit"}, args.device, args.threads]
+    parts: list[Any] = [{k: v for k, v in header.items() if k != "commit"}, about["device"], about["threads"], about["versions"]]
     code = sources("pipeline.stages.train", f"pipeline.methods.{methods.file_of(args.run)}")
     parts += [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.world.scene import DIRECTED, MOVES, Scene, Thing, pick, state
+from pipeline.world.scene import DIRECTED, MOVES, RESIZED, Scene, Thing, pick, state
 
 WAYS = {"left": ("to the left", "left"), "right": ("to the right", "right"), "up": ("up", "to the top"), "down": ("down", "to the bottom")}
 MOVING = ("moves", "slides", "drifts", "goes")
@@ -44,8 +44,7 @@ def deed(thing: Thing, rng: np.random.Generator) -> str:
 
 
 def _look(thing: Thing, rng: np.random.Generator) -> str:
-    resized = thing.action in ("grow", "shrink")
-    size = "" if resized or rng.random() < 0.6 else f"{thing.size} "
+    size = "" if thing.action in RESIZED or rng.random() < 0.6 else f"{thing.size} "
     # "a red star turns from red to blue" would be said twice
     colour = "" if thing.action == "recolour" else f"{thing.colour} "
     return f"{pick(rng, ('a', 'the'))} {size}{colour}{thing.shape}"

@@ -26,6 +26,7 @@ RADIUS = {"small": 0.09, "big": 0.16}
 MOVES = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 # Reversed in time, each of these becomes another action, so its caption is right for one direction of time only.
 DIRECTED = ("left", "right", "up", "down", "grow", "shrink", "fade in", "fade out", "recolour")
+RESIZED = ("grow", "shrink")
 UNDIRECTED = ("spin", "blink", "stay")
 TONES: dict[str, tuple[tuple[Colour, Colour], ...]] = {
     "light": (
@@ -57,6 +58,11 @@ class Thing:
     y: float
     recolour: str = ""  # the colour it turns to, for the action `recolour`
 
+    def key(self) -> tuple[object, ...]:
+        """What is seen of it; what grows or shrinks does not show the size it was drawn with."""
+        size = "" if self.action in RESIZED else self.size
+        return (self.shape, self.colour, size, self.action, self.recolour, round(self.x * 8), round(self.y * 8))
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -67,8 +73,7 @@ class Scene:
 
     def key(self) -> tuple[object, ...]:
         """What is shown, without the exact places: two splits never share a key."""
-        looks = [(t.shape, t.colour, t.size, t.action, t.recolour, round(t.x * 8), round(t.y * 8)) for t in self.things]
-        return (self.ground, *sorted(looks))
+        return (self.ground, *sorted(thing.key() for thing in self.things))
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def state(thing: Thing, u: float) -> State:
     if action in MOVES:
         dx, dy = MOVES[action]
         x, y = x + dx * TRAVEL * (2 * u - 1), y + dy * TRAVEL * (2 * u - 1)
-    elif action in ("grow", "shrink"):
+    elif action in RESIZED:
         phase = u if action == "grow" else 1 - u
         radius = 0.06 + 0.19 * phase
     elif action in ("fade in", "fade out"):

@@ -149,9 +149,18 @@ def attach(**config):
     return methods.attach(small_clip(), methods.load("mv_adapter", config=config), shape=methods.Shape(4, 12))
 
 
-def test_the_factor_is_one_parameter_shared_by_both_towers():
+def test_the_factor_is_one_parameter_shared_by_both_towers(batch):
     clip = attach(cmt_layers=2)
     assert [name for name in clip.trained() if "factors" in name] == ["adapter.factors.0", "adapter.factors.1"]
+    frames, mask, captions = batch
+    ids = clip.tokenize(captions, num_words=12)
+    with torch.no_grad():
+        for name, parameter in clip.trained().items():
+            parameter.add_(0.3 * torch.randn_like(parameter) if name.startswith("adapter") else 0)
+        before = clip.encode_frames(frames, mask=mask), clip.encode_text(ids)
+        clip.trained()["adapter.factors.0"].add_(1.0)
+        after = clip.encode_frames(frames, mask=mask), clip.encode_text(ids)
+    assert all((a - b).abs().max() > 1e-4 for a, b in zip(before, after, strict=True))
 
 
 def test_only_the_up_projections_get_gradient_at_the_first_step(batch):
