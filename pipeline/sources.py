@@ -21,7 +21,7 @@ def sources(*modules: str) -> list[str]:
             continue
         found.add(str(path))
         waiting += _imports(path)
-    return sorted(_shown(Path(path)) for path in found)
+    return sorted(shown(Path(path)) for path in found)
 
 
 def _path(module: str) -> Path | None:
@@ -44,6 +44,6 @@ def _imports(path: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in names | parents if name.split(".")[0] == "pipeline"))
 
 
-def _shown(path: Path) -> str:
-    """Relative to the working directory where that is the checkout, so that Snakemake's messages stay short."""
+def shown(path: Path) -> str:
+    """Relative to the working directory where that is the checkout, so that it may be moved and messages stay short."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+import yaml
+
 from pipeline.sources import sources
 
 PIPELINE = Path(__file__).parents[1] / "pipeline"
@@ -77,3 +79,12 @@ def test_every_rule_has_a_stage_a_log_and_code_among_its_inputs():
         assert (PIPELINE / "stages" / f"{rule}.py").is_file(), rule
         assert f"pipeline.stages.{rule} " in body and f'sources("pipeline.stages.{rule}")' in body, rule
         assert f'"logs/{rule}/' in body and "benchmark:" in body and "resources:" in body, rule
+
+
+def test_dvc_depends_on_all_code_that_its_stages_run():
+    stages = yaml.safe_load((PIPELINE.parent / "dvc.yaml").read_text())["stages"]
+    for name, stage in stages.items():
+        rules = re.search(r"--allowed-rules ([a-z ]+) --", stage["cmd"]).group(1).split()
+        listed = [path for path in stage["deps"] if path.startswith("pipeline")]
+        wanted = {Path(p).absolute().relative_to(PIPELINE.parent).as_posix() for p in sources(*(f"pipeline.stages.{r}" for r in rules))}
+        assert not [path for path in wanted if not any(path == dep or path.startswith(f"{dep}/") for dep in listed)], name

@@ -4,7 +4,7 @@
 rule pretrain:
     input:
         code=sources("pipeline.stages.pretrain"),
-        architecture=Path(workflow.basedir, "pipeline/clip-tiny.json"),
+        architecture=shown(ROOT / "pipeline/clip-tiny.json"),
     output:
         weights="work/clip-tiny/weights.safetensors",
     log:

@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline import datasets, params as schema
-from pipeline.sources import sources
+from pipeline.sources import ROOT, shown, sources
 from pipeline.video import grid
 from pipeline.video.transcode import recipe
 

@@ -110,7 +110,7 @@ rule report:
             "data/{dataset}/clips/{shard}", dataset=w.dataset, shard=shards(w.dataset)
         ),
         code=sources("pipeline.stages.report"),
-        template=Path(workflow.basedir, "pipeline/report.html.j2"),
+        template=shown(ROOT / "pipeline/report.html.j2"),
     output:
         html=report(
             "results/{dataset}/report.html",

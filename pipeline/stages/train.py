@@ -96,6 +96,8 @@ def _fingerprint(header: dict[str, Any], about: dict[str, Any], args: argparse.N
 def _curves(folder: Path) -> Callable[[list[dict[str, Any]]], None]:
     """Learning curves by DVCLive, written anew by every start, so that a resumed run has each epoch once."""
     live = Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
+    # A method that trains nothing has no curve, but the folder that DVC looks for.
+    (folder / "plots/metrics").mkdir(parents=True, exist_ok=True)
 
     def report(epochs: list[dict[str, Any]]) -> None:
         for epoch in epochs[live.step :]:

@@ -41,7 +41,7 @@ class Checkout:
         if start is None:
             assert "Nothing to be done" in done.output, done.output
             return {}
-        table = {row[0]: int(row[1]) for row in rows[start + 2 :] if len(row) == 2 and row[1].isdigit()}
+        table = {row[0]: int(row[1]) for row in rows[start + 2 :] if len(row) == 2 and row[0].isidentifier() and row[1].isdigit()}
         return {rule: number for rule, number in table.items() if rule not in ("total", "all")}
 
     def edit(self, path, change):

