@@ -109,7 +109,7 @@ def built(world):
 
 
 def stage(monkeypatch, world, out, *runs):
-    paths = [f"--{n}={out / n}" for n in ("html", "csv", "markdown", "summary")]
+    paths = [f"--{n}={out / n}" for n in ("html", "csv", "markdown", "text", "summary")]
     paths += [f"--{n}={world / f'{n}.parquet'}" for n in ("captions", "videos")] + [f"--clips={world / 'clips'}"]
     monkeypatch.setattr(sys, "argv", ["report", "--runs", *map(str, runs), "--settings", "{}", *paths])
     guarded(command.main)
@@ -332,7 +332,7 @@ def test_the_page_tells_which_checkpoint_was_scored(world):
     assert "1 of 2 runs" in page._epochs(results)
 
 
-def test_the_stage_writes_all_four_files_and_prints_the_table(world, tmp_path, monkeypatch, capsys):
+def test_the_stage_writes_all_five_files_and_prints_the_table(world, tmp_path, monkeypatch, capsys):
     stage(monkeypatch, world, tmp_path, *sorted((world / "runs").glob("*/*")))
     printed = capsys.readouterr().out
     assert "zero_shot" in printed
@@ -340,7 +340,7 @@ def test_the_stage_writes_all_four_files_and_prints_the_table(world, tmp_path, m
     summary = json.loads((tmp_path / "summary").read_text())
     assert summary["toy/small"] == {"t2v_R1": 22.0, "v2t_R1": 5.0, "RSum": 247.0, "probe": 72.0, "trainable": 1000.0}
     assert list(pd.read_csv(tmp_path / "csv")["method"]) == list(METHODS)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["csv", "html", "markdown", "summary"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["csv", "html", "markdown", "summary", "text"]
 
 
 def test_the_stage_says_in_one_line_what_is_missing(world, tmp_path, monkeypatch):

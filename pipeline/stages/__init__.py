@@ -8,5 +8,7 @@ def guarded(main: Callable[[], None]) -> None:
     """Run a stage; what a user can get wrong, or what the disk refuses, ends as one sentence and exit code 1."""
     try:
         main()
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        sys.exit(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}")
+    except ValueError as error:
         sys.exit(f"error: {' '.join(str(error).split()) or type(error).__name__}")
