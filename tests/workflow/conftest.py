@@ -54,13 +54,19 @@ class Checkout:
         return Checkout(folder)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    checkout = Checkout(tmp_path_factory.mktemp("workflow"))
+def fresh(folder):
+    """The files of this repository and the tiny configuration, nothing else."""
+    checkout = Checkout(folder)
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
         copy(ROOT / part, checkout.folder / part)
     shutil.copy(Path(__file__).with_name("params.yaml"), checkout.folder)
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    checkout = fresh(tmp_path_factory.mktemp("workflow"))
     done = checkout.snakemake()
     assert done.returncode == 0, done.output
     return checkout

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.workflow.conftest import fresh
+
 RUNS = "runs/motion/clip-tiny"
 METHODS = ("zero_shot", "full_finetune", "vop", "mv_adapter")
 
@@ -21,6 +23,18 @@ def read(checkout, method, name):
 
 def test_a_second_run_finds_nothing_to_do(finished):
     assert finished.planned() == {}
+
+
+def test_a_second_clean_run_gives_the_same_bytes(finished, tmp_path):
+    second = fresh(tmp_path)
+    done = second.snakemake(*(f"{RUNS}/{method}/0/metrics.json" for method in METHODS))
+    assert done.returncode == 0, done.output
+    kinds = ("data/motion/raw/videos/*", "data/motion/clips/*/*.mp4", "work/motion/*/frames.h5", "work/clip-tiny/*.safetensors")
+    kinds += (f"{RUNS}/*/0/adapter.safetensors", f"{RUNS}/*/0/embeddings.h5", f"{RUNS}/*/0/metrics.json")
+    for kind in kinds:
+        files = sorted(path.relative_to(finished.folder) for path in finished.folder.glob(kind))
+        assert files and files == sorted(path.relative_to(tmp_path) for path in tmp_path.glob(kind))
+        assert not [str(f) for f in files if (finished.folder / f).read_bytes() != (tmp_path / f).read_bytes()]
 
 
 def test_every_method_has_metrics_over_the_same_gallery(finished):
