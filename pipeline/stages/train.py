@@ -48,15 +48,15 @@ def main() -> None:
         fingerprint=state.stem,
         report=_curves(args.curves),
     )
-    seen = progress.epochs
+    seconds, videos = (sum(epoch[key] for epoch in progress.epochs) for key in ("seconds", "videos"))
     write_json(
         args.record,
         {
             "status": "finished",
             "epochs": progress.epochs,
             "selected_epoch": progress.selected_epoch,
-            "train_seconds": sum(e["seconds"] for e in seen),
-            "train_videos_per_second": sum(e["videos"] for e in seen) / max(sum(e["seconds"] for e in seen), 1e-9) if seen else None,
+            "train_seconds": seconds,
+            "train_videos_per_second": videos / seconds if seconds else None,
             "train_peak_bytes": progress.step_bytes,
             "parameters": parameters(clip, progress.alive),
             "record": about,

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.files import whole
 from pipeline.params import Frames
 from pipeline.progress import track
 from pipeline.video.grid import pick
@@ -36,15 +37,10 @@ def write_frames(target: Path, clips: list[tuple[str, Path]], *, settings: Frame
     free = shutil.disk_usage(target.parent).free
     if free < needed:
         raise OSError(errno.ENOSPC, f"the frames need {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free", str(target))
-    part = target.with_name(target.name + ".part")
-    try:
-        with _Disk(part, target) as disk:
-            with h5py.File(disk, "w") as file:
-                _fill(file, clips, settings=settings, attrs=attrs, disk=disk)
-            disk.settle()
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(target) as part, _Disk(part, target) as disk:
+        with h5py.File(disk, "w") as file:
+            _fill(file, clips, settings=settings, attrs=attrs, disk=disk)
+        disk.settle()
 
 
 class _Disk(io.FileIO):

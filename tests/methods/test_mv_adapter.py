@@ -71,16 +71,6 @@ def wave(shape, ordinal, *, base=0.0, amplitude=0.6):
     return (base + amplitude * torch.sin(0.37 * steps + 0.7 * ordinal + 1.0)).float().view(shape)
 
 
-def fill(module, names):
-    """Give the tensors, in the order of the specification, their deterministic values; returns the next ordinal."""
-    tensors = dict(module.named_parameters())
-    with torch.no_grad():
-        for ordinal, name in enumerate(names):
-            gain = name.endswith("weight") and tensors[name].ndim == 1
-            tensors[name].copy_(wave(tensors[name].shape, ordinal, base=float(gain), amplitude=0.1 if gain else 0.6))
-    return len(names)
-
-
 def build(kind, names, length, case):
     position, _, norm = case.partition("+")
     gate = Gate(position, DIM, D, M) if position != "none" else None
