@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: setup run test check format clean
+.PHONY: setup run field test check format clean
 
 setup: .venv/ready
 
@@ -22,6 +22,11 @@ run: setup
 	snakemake --cores all
 	@cat results/*/table.txt
 	@for page in results/*/report.html; do echo "report: $$page"; done
+
+# All methods on the embedded dataset; stop it and go on with the same command.
+field: setup
+	snakemake --snakefile Snakefile --directory field --cores all
+	@cat field/results/*/table.txt
 
 test: setup
 	python -m pytest
@@ -39,4 +44,4 @@ format: setup
 	snakefmt Snakefile pipeline/rules
 
 clean:
-	rm -rf data work runs results logs .snakemake
+	rm -rf data work runs results logs .snakemake field/data field/work field/runs field/results field/logs field/.snakemake

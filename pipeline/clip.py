@@ -4,6 +4,7 @@ The only file that imports open_clip. Shapes: B videos or captions, T frames, N 
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.tower import Flow, Tower
 
 TINY = Path(__file__).parent / "clip-tiny.json"
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+LOG_100 = math.log(100)  # where CLIP stops its logit scale
 
 
 class FrozenClip(nn.Module):
@@ -36,11 +38,11 @@ class FrozenClip(nn.Module):
         self.digest = _digest(model)
         self.image_size = int(model.visual.image_size[0])
         self.context_length = int(model.context_length)
+        self.embed_dim = int(model.text_projection.shape[1])
         self.vision = Tower("vision", transformer=model.visual.transformer, width=model.visual.class_embedding.shape[0])
         self.text = Tower("text", transformer=model.transformer, width=model.ln_final.weight.shape[0])
-        self.adapter: nn.Module = nn.Module()
-        self.unfrozen: dict[str, nn.Parameter] = {}
         self._originals: dict[str, Tensor] = {}
+        self._plain()
         self.mean: Tensor
         self.std: Tensor
         self._tokenizer = open_clip.SimpleTokenizer(context_length=self.context_length)
@@ -53,26 +55,63 @@ class FrozenClip(nn.Module):
         self.training = mode
         return self
 
+    def _plain(self) -> None:
+        """Nothing attached, nothing to train.
+
+        `frame_head` changes frame features (B, T, E) under their mask (B, T), `text_head` text features (B, E). With a
+        `query_temperature` a video's frames are weighed anew by each caption (`similarity.query_scores`), else they are averaged.
+        """
+        self.vision.clear()
+        self.text.clear()
+        self.adapter: nn.Module = nn.Module()
+        self.unfrozen: dict[str, nn.Parameter] = {}
+        self.frame_head: list[Callable[[Tensor, Tensor], Tensor]] = []
+        self.text_head: list[Callable[[Tensor], Tensor]] = []
+        self.query_temperature: float | None = None
+
     def unfreeze(self, wanted: Callable[[str], bool]) -> None:
         """Let the tensors of CLIP whose names satisfy `wanted` be trained."""
         for name, parameter in self.model.named_parameters():
             if wanted(name):
-                self._originals[name] = parameter.detach().clone()
+                self._originals.setdefault(name, parameter.detach().clone())
                 self.unfrozen[name] = parameter.requires_grad_(True)
+
+    def checkpointing(self, on: bool) -> None:
+        """Compute each block again in the backward pass (less memory, more time), or keep what it computed."""
+        self.vision.checkpointing = self.text.checkpointing = on
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Fold attached changes of weights (LoRA) into CLIP's own, so that they cost nothing at inference.
+
+        Features stay the same; `detach_all` still gives plain CLIP back.
+        """
+        for tower, prefix in ((self.vision, "visual.transformer.resblocks"), (self.text, "transformer.resblocks")):
+            for layer, hooks in enumerate(tower.hooks):
+                for key, change in hooks.weights.items():
+                    name, weight = f"{prefix}.{layer}.{key}", tower.blocks[layer].get_parameter(key)
+                    self._originals.setdefault(name, weight.clone())
+                    weight.copy_(change(weight))
+                hooks.weights.clear()
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Every trainable tensor by its name in the checkpoint: `adapter.*` for attached ones, `clip.*` for CLIP's own."""
         named = {f"adapter.{name}": p for name, p in self.adapter.named_parameters()}
         return named | {f"clip.{name}": p for name, p in self.unfrozen.items()}
 
+    @torch.no_grad()
     def detach_all(self) -> None:
         """Back to plain CLIP, bit for bit."""
-        self.vision.clear()
-        self.text.clear()
-        with torch.no_grad():
-            for name, parameter in self.unfrozen.items():
-                parameter.copy_(self._originals[name]).requires_grad_(False)
-        self.adapter, self.unfrozen, self._originals = nn.Module(), {}, {}
+        for name, original in self._originals.items():
+            self.model.get_parameter(name).copy_(original).requires_grad_(False)
+        self._originals = {}
+        self._plain()
+
+    @torch.no_grad()
+    def limit_logit_scale(self) -> None:
+        """Where the temperature is trained, CLIP keeps its inverse at most at 100."""
+        if "logit_scale" in self.unfrozen:
+            self.model.logit_scale.clamp_(max=LOG_100)
 
     @property
     def logit_scale(self) -> Tensor:
@@ -94,8 +133,10 @@ class FrozenClip(nn.Module):
         for hook in self.vision.embedding:
             tokens = hook(tokens, flow)
         tokens = self.vision.run(visual.ln_pre(tokens), flow=flow)
-        features: Tensor = visual.ln_post(tokens[:, 0]) @ visual.proj
-        return features.view(*frames.shape[:2], -1)
+        features: Tensor = (visual.ln_post(tokens[:, 0]) @ visual.proj).view(*frames.shape[:2], -1)
+        for head in self.frame_head:
+            features = head(features, mask)
+        return features
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """Token ids (B, L), L at most the context length -> text features (B, E), not normalised."""
@@ -108,7 +149,10 @@ class FrozenClip(nn.Module):
         flow.attn_mask = model.attn_mask[:length, :length]
         tokens = self.text.run(tokens + model.positional_embedding[:length], flow=flow)
         read = tokens[torch.arange(len(ids), device=ids.device), flow.read]
-        return cast(Tensor, model.ln_final(read) @ model.text_projection)
+        features: Tensor = model.ln_final(read) @ model.text_projection
+        for head in self.text_head:
+            features = head(features)
+        return features
 
 
 def load_backbone(name: str, *, weights: str) -> FrozenClip:

@@ -16,6 +16,7 @@ import pandas as pd
 from PIL import Image
 
 from pipeline.embeddings import Embeddings
+from pipeline.validate import similarities
 
 HEIGHT, FRAMES = 96, 4  # of a thumbnail: pixels, and pictures side by side
 
@@ -39,9 +40,8 @@ class Example:
     ranks: Mapping[str, int]
 
 
-def top(text: np.ndarray, video: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best videos of each text and their scores, both (Q, k); of equal scores the earlier video is first."""
-    scores = text.astype(np.float32) @ video.astype(np.float32).T
+def top(scores: np.ndarray, *, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best videos of each row of scores (Q, G), and their scores, both (Q, k); of equal scores the earlier video is first."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return order, np.take_along_axis(scores, order, axis=1)
 
@@ -77,23 +77,24 @@ def examples(found: Mapping[str, Embeddings], captions: pd.DataFrame, *, number:
     for other, e in found.items():
         if (e.video_id, e.caption_id) != (first.video_id, first.caption_id):
             raise ValueError(f"the embeddings of {label} and {other} hold other videos or captions; embed and score both again")
-    best = np.stack([top(e.text, e.video, k=1)[0][:, 0] for e in found.values()])
+    scores = {label: similarities(e) for label, e in found.items()}
+    best = np.stack([top(rows, k=1)[0][:, 0] for rows in scores.values()])
     words = {(str(v), str(c)): str(t) for v, c, t in zip(captions.video_id, captions.caption_id, captions.text, strict=True)}
     chosen = choose_queries(best, truth=first.video_of_text, directed=first.directed, number=number)
-    return [_example(query, found, words) for query in chosen]
+    return [_example(query, first, {label: rows[query : query + 1] for label, rows in scores.items()}, words) for query in chosen]
 
 
-def _example(query: int, found: Mapping[str, Embeddings], words: Mapping[tuple[str, str], str]) -> Example:
-    first = next(iter(found.values()))
+def _example(query: int, first: Embeddings, found: Mapping[str, np.ndarray], words: Mapping[tuple[str, str], str]) -> Example:
+    """`found`: the scores (1, G) of the query by method."""
     truth = int(first.video_of_text[query])
     key = (first.video_id[truth], first.caption_id[query])
     if key not in words:
         raise ValueError(f"the table of captions has no caption {key[1]!r} of video {key[0]!r}; it is not the one that was embedded")
     hits, ranks = {}, {}
-    for label, e in found.items():
-        order, scores = top(e.text[query : query + 1], e.video, k=len(e.video))
+    for label, row in found.items():
+        order, scores = top(row, k=row.shape[1])
         ranks[label] = int(np.flatnonzero(order[0] == truth)[0]) + 1
-        hits[label] = [Hit(e.video_id[i], float(s), i == truth) for i, s in zip(order[0, :5], scores[0, :5], strict=True)]
+        hits[label] = [Hit(first.video_id[i], float(s), i == truth) for i, s in zip(order[0, :5], scores[0, :5], strict=True)]
     return Example(words[key], key[0], bool(first.directed[query]), hits, ranks)
 
 

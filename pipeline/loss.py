@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def contrastive(texts: Tensor, videos: Tensor, *, scale: Tensor) -> Tensor:
-    """Unit vectors (B, E) whose rows belong together -> the mean of the text-to-video and video-to-text cross-entropies."""
-    logits = scale * texts @ videos.T
+def contrastive(similarities: Tensor, *, scale: Tensor) -> Tensor:
+    """Cosines (B, B) of texts with videos, own pairs on the diagonal -> the mean of the two directions' cross-entropies."""
+    logits = scale * similarities
     target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

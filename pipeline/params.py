@@ -12,9 +12,18 @@ from typing import Any, TypeVar
 
 from omegaconf import MISSING, OmegaConf
 
-from pipeline.parse import hyperparameters, limited, parse, refuse_unknown
+from pipeline import recipes, registry
+from pipeline.parse import limited, parse, refuse_unknown
 
 T = TypeVar("T")
+CHOICES = {
+    "captions": ("one", "all"),
+    "select": ("last", "best"),
+    "precision": ("float32", "bfloat16"),
+    "optimiser": ("adamw", "bert_adam"),
+    "schedule": ("cosine", "bert"),
+    "decay": ("matrices", "all", "released"),
+}
 
 
 @dataclass
@@ -104,7 +113,7 @@ class Train:
     batch: int = limited(32, least=2)
     lr: float = 1e-3  # of attached modules
     clip_lr: float = 1e-5  # of CLIP's own tensors, where a method trains them
-    weight_decay: float = 0.2  # of tensors with two or more dimensions
+    weight_decay: float = 0.2  # of the tensors that `decay` names
     betas: list[float] = field(default_factory=lambda: [0.9, 0.98])
     eps: float = 1e-6
     warmup: float = 0.1  # share of the steps
@@ -113,6 +122,21 @@ class Train:
     select: str = "last"  # the checkpoint: `last` epoch, or the `best` on validation by R-Sum both ways
     validate_every: int = limited(1, least=1)  # epochs; the last one is always validated
     precision: str = "float32"  # or `bfloat16`: autocast of the towers
+    optimiser: str = "adamw"  # or `bert_adam`: moments not corrected for their start, each tensor's gradient clipped to norm 1 as well
+    schedule: str = "cosine"  # linear warm-up to 1, then a whole cosine; or `bert`: from 0, and the cosine of all steps cut in at `warmup`
+    decay: str = "matrices"  # what decays: weights of linear maps and convolutions; `all`; or `released`: attached non-biases, CLIP's all
+    half: bool = False  # weights of linear maps, convolutions, attention rounded to float16, with gradients and moments; bert_adam only
+    gradient_gain: float = 1.0  # on every gradient before clipping; 0.125 is what slicing, then averaging over 8 processes leaves
+    checkpointing: bool = False  # compute each block again in the backward pass: less memory, more time, the same numbers
+
+
+@dataclass
+class Search:
+    """A search of learning rates: the same factor on lr and clip_lr."""
+
+    gains: list[float] = field(default_factory=list)  # each tried by one short training scored on validation; empty: no search
+    epochs: int = limited(3, least=1)
+    seed: int = 100
 
 
 @dataclass
@@ -126,10 +150,11 @@ class Score:
 
 @dataclass
 class Method:
-    """One run: the hyper-parameters of its method, and what differs from `train`."""
+    """One run: the hyper-parameters of its method, and what differs from `train`. Both override its recipe, if it has one."""
 
     config: dict[str, Any] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
+    seeds: list[int] | None = None  # of this run, where they are not those of `run`
 
 
 @dataclass
@@ -143,6 +168,7 @@ class Params:
     pretrain: Pretrain = field(default_factory=Pretrain)
     train: Train = field(default_factory=Train)
     methods: dict[str, Method] = MISSING
+    search: Search = field(default_factory=Search)
     score: Score = field(default_factory=Score)
     device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
 
@@ -153,25 +179,68 @@ def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
     for kind, wanted, known in (("datasets", params.run.datasets, params.datasets), ("methods", params.run.methods, params.methods)):
         for name in wanted:
             refuse_unknown(name, list(known), what=f"{where}: run.{kind} names", there=f"{kind} has entries for")
-    for name, method in params.methods.items():
-        train_of(params, name, where=where)
+    for name in params.methods:
         if "/" in name or not name:
             raise ValueError(f"{where}: methods.{name} cannot be a folder's name")
-        assert isinstance(method, Method)
+        _refuse_unknown_recipe(params, name, where=where)
+        for dataset in (None, *params.datasets):
+            train_of(params, name, dataset, where=where)
+    for name in params.run.methods:
+        for dataset in params.run.datasets:
+            _refuse_other_dataset(params, name, dataset, where=where)
+    if not all(gain > 0 for gain in params.search.gains):
+        raise ValueError(f"{where}: search: gains are {params.search.gains}; all must be positive")
     if params.pretrain.pairs < params.pretrain.batch:
         raise ValueError(f"{where}: pretrain: {params.pretrain.pairs} pairs do not fill a batch of {params.pretrain.batch}")
     return params
 
 
-def train_of(params: Params, name: str, *, where: str = "params.yaml") -> Train:
-    """The training of one run: the shared section with the run's own values in place."""
-    train = parse(Train, asdict(params.train) | dict(params.methods[name].train), where=f"{where}: methods.{name}.train")
-    for key, allowed in (("captions", ("one", "all")), ("select", ("last", "best")), ("precision", ("float32", "bfloat16"))):
+def train_of(params: Params, name: str, dataset: str | None = None, *, where: str = "params.yaml") -> Train:
+    """The training of one run on a dataset: the shared section, over it the run's recipe, over both the run's own values."""
+    place, own = f"{where}: methods.{name}.train", params.methods[name].train
+    values = asdict(params.train) | _of_recipe(Train, name, "train", dataset)
+    train = parse(Train, values | dict(own), where=place)
+    for key, allowed in CHOICES.items():
         if getattr(train, key) not in allowed:
-            raise ValueError(f"{where}: methods.{name}.train: {key} is {getattr(train, key)!r}; choose {' or '.join(allowed)}")
+            raise ValueError(f"{place}: {key} is {getattr(train, key)!r}; choose {' or '.join(allowed)}")
     if len(train.betas) != 2:
-        raise ValueError(f"{where}: methods.{name}.train: betas is {train.betas}; give two numbers")
+        raise ValueError(f"{place}: betas is {train.betas}; give two numbers")
+    if train.half and train.optimiser != "bert_adam":
+        raise ValueError(f"{place}: half needs optimiser: bert_adam, not {train.optimiser}")
+    if not train.gradient_gain > 0:
+        raise ValueError(f"{place}: gradient_gain is {train.gradient_gain}; it must be positive")
     return train
+
+
+def config_of(params: Params, name: str, dataset: str | None = None) -> str:
+    """The hyper-parameters that the run's recipe and, over it, params.yaml set for one run on a dataset, as JSON."""
+    return json.dumps(recipes.part(name, dataset).config | params.methods[name].config, sort_keys=True)
+
+
+def _of_recipe(schema: type[Any], name: str, kind: str, dataset: str | None) -> dict[str, Any]:
+    """What the recipe of a run says of its training or its dataset. ValueError for a key that `schema` does not have."""
+    values: dict[str, Any] = getattr(recipes.part(name, dataset), kind)
+    if values:
+        parse(schema, values, where=f"{recipes.place(name)}: {kind}")
+    return values
+
+
+def _refuse_unknown_recipe(params: Params, name: str, *, where: str) -> None:
+    """A name with @ that says nothing and has no recipe would silently be the method with its defaults."""
+    entry, known = params.methods[name], recipes.load()
+    if "@" in name and not (entry.config or entry.train or name in known):
+        near = [run for run in known if registry.method_of(run) == registry.method_of(name)]
+        refuse_unknown(name, near or list(known), what=f"{where}: methods: nothing is set and there is no recipe for", there="recipes/ has")
+
+
+def _refuse_other_dataset(params: Params, name: str, dataset: str, *, where: str) -> None:
+    has = recipes.flat(asdict(params.datasets[dataset]))
+    for key, value in recipes.flat(_of_recipe(Dataset, name, "dataset", dataset)).items():
+        if has[key] != value:
+            raise ValueError(
+                f"{where}: datasets.{dataset}.{key} is {has[key]}, but {recipes.place(name)} was made with {value}; "
+                f"set datasets.{dataset}.{key}: {value}, or run it from another params.yaml"
+            )
 
 
 def load(path: str | Path) -> Params:
@@ -197,19 +266,17 @@ def known_files(params: Params, package: Path, *, where: str = "params.yaml") ->
 
     The files are read, not imported: this runs before every workflow, and importing torch would take longer than all the rest.
     """
-    for kind, wanted in (("method", params.methods), ("dataset", params.datasets)):
-        known = sorted(path.stem for path in (package / f"{kind}s").glob("*.py") if path.stem != "__init__")
-        for name in wanted:
-            refuse_unknown(name.split("@")[0], known, what=f"{where}: unknown {kind}", there=f"pipeline/{kind}s/ has")
-    for name, method in params.methods.items():
-        known = hyperparameters(package / "methods" / f"{name.split('@')[0]}.py")
-        for key in method.config:
-            refuse_unknown(key, known, what=f"{where}: methods.{name}.config: unknown key", there="there are")
-
-
-def config_of(params: Params, name: str) -> str:
-    """The hyper-parameters that params.yaml sets for one run, as JSON."""
-    return json.dumps(params.methods[name].config, sort_keys=True)
+    methods = registry.entries(package / "methods")
+    datasets = sorted(path.stem for path in (package / "datasets").glob("*.py") if path.stem != "__init__")
+    for name in params.datasets:
+        refuse_unknown(name, datasets, what=f"{where}: unknown dataset", there="pipeline/datasets/ has")
+    for name, entry in params.methods.items():
+        method = registry.method_of(name)
+        refuse_unknown(method, sorted(methods), what=f"{where}: unknown method", there="pipeline/methods/ has")
+        for key in entry.config:
+            refuse_unknown(key, methods[method].hyperparameters, what=f"{where}: methods.{name}.config: unknown key", there="there are")
+        for key in (key for dataset in (None, *params.datasets) for key in recipes.part(name, dataset).config):
+            refuse_unknown(key, methods[method].hyperparameters, what=f"{recipes.place(name)}: config: unknown key", there="there are")
 
 
 def shape_of(params: Params, dataset: str) -> str:

@@ -64,20 +64,20 @@ def pretrain(settings: Pretrain, *, device: torch.device, report: Callable[[int,
     clip = FrozenClip(model, name="clip-tiny").to(device)
     clip.unfreeze(bool)
     shared = Train(lr=settings.lr, clip_lr=settings.lr, weight_decay=settings.weight_decay)
-    optimiser = optim.adamw(clip.trained(), train=shared)
+    optimiser = optim.build(clip.trained(), train=shared)
     steps = settings.pairs // settings.batch
     for step, (images, texts) in enumerate(itertools.islice(_batches(settings), steps)):
         optim.set_rate(optimiser, optim.factor(step, steps=steps, warmup=settings.warmup))
         ids = clip.tokenize(texts, num_words=settings.words).to(device)
         frames = torch.from_numpy(images).permute(0, 3, 1, 2)[:, None].to(device)
         seen = clip.encode_frames(frames, mask=torch.ones(len(frames), 1, dtype=torch.bool, device=device))[:, 0]
-        loss = contrastive(F.normalize(clip.encode_text(ids), dim=-1), F.normalize(seen, dim=-1), scale=clip.logit_scale)
+        similarities = F.normalize(clip.encode_text(ids), dim=-1) @ F.normalize(seen, dim=-1).T
+        loss = contrastive(similarities, scale=clip.logit_scale)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optim.clip_gradients(clip.trained().values(), 1.0)
         optimiser.step()
-        with torch.no_grad():
-            model.logit_scale.clamp_(max=float(np.log(100)))
+        clip.limit_logit_scale()
         report(step + 1, steps, loss.item())
     return {name: value.detach().cpu() for name, value in model.state_dict().items()}
 

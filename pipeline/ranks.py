@@ -16,6 +16,10 @@ Integers = NDArray[np.int64]
 TIE = 1e-6  # scores of a clip and its twin that are closer than this say nothing about the direction of time
 
 
+class NotANumber(ValueError):
+    """A loss or a score that is NaN or infinite: the training diverged."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """Position of the right answer of each query, from 1: ties broken for it, against it, and the mean of the two (Q,)."""
@@ -29,12 +33,12 @@ class Ranks:
 
 
 def rank(scores: Floats, truth: Integers, *, names: Sequence[str]) -> Ranks:
-    """Scores (Q, G) and the right column of each row (Q,) -> ranks. ValueError names a query whose scores are not numbers."""
+    """Scores (Q, G) and the right column of each row (Q,) -> ranks. NotANumber names a query whose scores are not numbers."""
     if scores.dtype != np.float32:
         raise ValueError(f"similarities are {scores.dtype}; ranks are taken from float32, where rounding makes no ties")
     bad = np.flatnonzero(np.isnan(scores).any(axis=1))
     if len(bad):
-        raise ValueError(f"the similarities of query {names[bad[0]]!r} are NaN ({len(bad)} of {len(scores)} queries)")
+        raise NotANumber(f"the similarities of query {names[bad[0]]!r} are NaN ({len(bad)} of {len(scores)} queries)")
     own = scores[np.arange(len(scores)), truth][:, None]
     above = (scores > own).sum(axis=1)
     tied = (scores == own).sum(axis=1) - 1

@@ -8,21 +8,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclass
 class Flow:
-    """What the hooks may know of, and change for, one pass through a tower.
+    """What the hooks may know of one pass through a tower.
 
-    `frame_mask` (B, T) is True for real frames (vision). `read` (B,) is the token that is read out: 0 or the end of text.
-    `attn_mask` (L, L) is added to the attention scores; None is full attention. `num_frames` is T, 1 for text.
+    `frame_mask` (B, T) is True for real frames, which come first (vision). `read` (B,) is the token that is read out: 0 or the
+    end of text. `attn_mask` is added to the attention scores, (L, L) or (N*heads, L, L); None is full attention. `num_frames` is
+    T, 1 for text. Only hooks of the embedding may change it: those of a block run twice under activation checkpointing.
     """
 
     num_frames: int
     read: Tensor
     frame_mask: Tensor | None = None
     attn_mask: Tensor | None = None
+
+    @property
+    def frames(self) -> Tensor:
+        """The frame mask, which every pass through the vision tower has."""
+        assert self.frame_mask is not None
+        return self.frame_mask
 
 
 @dataclass(frozen=True)
@@ -36,28 +46,38 @@ class Site:
 
 TokenHook = Callable[[Tensor, Flow], Tensor]
 BranchHook = Callable[[Tensor, Site], Tensor]
+MaskHook = Callable[[Tensor, Flow], Tensor | None]
+WeightHook = Callable[[Tensor], Tensor]
 
 
 @dataclass
 class BlockHooks:
-    """`before` and `after` change the tokens around a block, `attention` and `mlp` a branch's output before it is added."""
+    """`before` and `after` change the tokens around a block, `attention` and `mlp` a branch's output before it is added.
+
+    `mask` makes the attention mask of this block from its tokens. `weights` changes tensors of the block's attention and MLP, by
+    their names in the block, such as `attn.in_proj_weight`.
+    """
 
     before: list[TokenHook] = field(default_factory=list)
     attention: list[BranchHook] = field(default_factory=list)
     mlp: list[BranchHook] = field(default_factory=list)
     after: list[TokenHook] = field(default_factory=list)
+    mask: MaskHook | None = None
+    weights: dict[str, WeightHook] = field(default_factory=dict)
 
 
 class Tower:
     """The residual blocks of one encoder.
 
     `embedding` hooks see the raw tokens: before ln_pre in the vision tower, before the positions are added in the text tower.
+    `checkpointing` computes each block again in the backward pass instead of keeping what it computed.
     """
 
     def __init__(self, name: str, *, transformer: nn.Module, width: int) -> None:
         self.name = name
         self.width = width
         self.blocks: list[Any] = list(transformer.get_submodule("resblocks").children())
+        self.checkpointing = False
         self.clear()
 
     def clear(self) -> None:
@@ -67,18 +87,50 @@ class Tower:
     def run(self, tokens: Tensor, *, flow: Flow) -> Tensor:
         """(N, L, D) -> (N, L', D), where the hooks decide L'."""
         for block, hooks in zip(self.blocks, self.hooks, strict=True):
-            for hook in hooks.before:
-                tokens = hook(tokens, flow)
-            normed = block.ln_1(tokens)
-            branch = block.ls_1(block.attention(normed, attn_mask=flow.attn_mask))
-            for change in hooks.attention:
-                branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
-            tokens = tokens + branch
-            normed = block.ln_2(tokens)
-            branch = block.ls_2(block.mlp(normed))
-            for change in hooks.mlp:
-                branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
-            tokens = tokens + branch
-            for hook in hooks.after:
-                tokens = hook(tokens, flow)
+            if self.checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(_block, block, hooks, tokens, flow, use_reentrant=False)
+            else:
+                tokens = _block(block, hooks, tokens, flow)
         return tokens
+
+
+def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
+    """One residual block with what is attached to it."""
+    for hook in hooks.before:
+        tokens = hook(tokens, flow)
+    mask = hooks.mask(tokens, flow) if hooks.mask else flow.attn_mask
+    normed = block.ln_1(tokens)
+    branch = block.ls_1(_part(block, hooks, "attention", normed, attn_mask=mask))
+    for change in hooks.attention:
+        branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
+    tokens = tokens + branch
+    normed = block.ln_2(tokens)
+    branch = block.ls_2(_part(block, hooks, "mlp", normed))
+    for change in hooks.mlp:
+        branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
+    tokens = tokens + branch
+    for hook in hooks.after:
+        tokens = hook(tokens, flow)
+    return tokens
+
+
+class _Part(nn.Module):
+    """A block's attention or MLP as a module that `functional_call` can run with other weights."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, name: str, x: Tensor, **options: Tensor | None) -> Tensor:
+        out: Tensor = getattr(self.block, name)(x, **options)
+        return out
+
+
+def _part(block: Any, hooks: BlockHooks, name: str, x: Tensor, **options: Tensor | None) -> Tensor:
+    prefix = "attn." if name == "attention" else "mlp."
+    changed = {f"block.{key}": hook(block.get_parameter(key)) for key, hook in hooks.weights.items() if key.startswith(prefix)}
+    if not changed:
+        out: Tensor = getattr(block, name)(x, **options)
+        return out
+    replaced: Tensor = functional_call(_Part(block), changed, (name, x), options)
+    return replaced

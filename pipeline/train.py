@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline import cost, optim
@@ -19,7 +18,8 @@ from pipeline.embed import embed
 from pipeline.files import whole
 from pipeline.loss import contrastive
 from pipeline.params import Train
-from pipeline.similarity import pool
+from pipeline.ranks import NotANumber
+from pipeline.similarity import scores
 from pipeline.validate import validation
 
 Tensors = dict[str, Tensor]
@@ -53,10 +53,11 @@ def train(
     is continued from its last epoch and gives the same bits; another one is refused.
     """
     trained = clip.trained()
+    clip.checkpointing(settings.checkpointing)
     progress = Progress(alive={name: torch.zeros_like(p, dtype=torch.bool) for name, p in trained.items()})
     if not trained:
         return {}, progress
-    optimiser = optim.adamw(trained, train=settings)
+    optimiser = optim.build(trained, train=settings, half_names=optim.half_names(clip))
     if state.exists():
         progress = _restore(state, trained, optimiser, fingerprint=fingerprint, device=device)
         report(progress.epochs)
@@ -93,24 +94,25 @@ def _epoch(
     total, seen, start = torch.zeros((), device=device), 0, time.perf_counter()
     for number, captions in enumerate(batches):
         step = epoch * len(batches) + number
-        optim.set_rate(optimiser, optim.factor(step, steps=settings.epochs * len(batches), warmup=settings.warmup))
+        optim.set_rate(optimiser, optim.rate(step, steps=settings.epochs * len(batches), train=settings))
         # The second step: from then on the optimiser holds its state.
         wanted = step == min(1, settings.epochs * len(batches) - 1)
         with cost.measure_step(clip, optimiser, device=device, wanted=wanted) as used:
             loss = batch_loss(clip, split, captions, device=device, precision=settings.precision)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         progress.step_bytes = max(progress.step_bytes, used.bytes)
         for name, parameter in trained.items():
             if parameter.grad is not None:
                 progress.alive[name] |= parameter.grad != 0
-        optim.clip_gradients(trained.values(), settings.clip_norm)
+        optim.clip_gradients(trained.values(), settings.clip_norm, gain=settings.gradient_gain)
         optimiser.step()
+        clip.limit_logit_scale()
         total += loss.detach()
         seen += len(captions)
     mean = float(total) / len(batches)
     if not math.isfinite(mean):
-        raise ValueError(
+        raise NotANumber(
             f"the loss of epoch {epoch + 1} is {mean}; lower lr ({settings.lr}) or clip_lr ({settings.clip_lr}) in params.yaml"
         )
     rate = optimiser.param_groups[0]["lr"]
@@ -124,8 +126,8 @@ def batch_loss(clip: FrozenClip, split: Split, captions: np.ndarray, *, device: 
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         features, texts = clip.encode_frames(frames, mask=mask), clip.encode_text(ids)
     # Normalisation and softmax need float32 even when the towers do not.
-    videos = pool(features.float(), mask=mask)
-    return contrastive(F.normalize(texts.float(), dim=-1), videos, scale=clip.logit_scale)
+    similarities = scores(texts.float(), features.float(), mask=mask, temperature=clip.query_temperature)
+    return contrastive(similarities, scale=clip.logit_scale)
 
 
 def order(split: Split, *, settings: Train, seed: int, epoch: int) -> Iterator[np.ndarray]:

@@ -8,7 +8,7 @@ from pipeline import device
 from pipeline.clip import FrozenClip, build
 
 SMALL = {
-    "embed_dim": 24,
+    "embed_dim": 16,
     "quick_gelu": True,
     "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 3},
@@ -43,10 +43,18 @@ def base_clip():
     return FrozenClip(build("ViT-B-32-quickgelu"), name="ViT-B-32-quickgelu")
 
 
-@pytest.fixture
-def batch():
-    """Three videos of four frames, the last with two padded ones, and three captions of different lengths."""
-    generator = torch.Generator().manual_seed(1)
+COLOURS = ("red", "green", "blue", "white", "black")
+
+
+def make_batch(seed=1, *, long=False):
+    """Three videos of four frames, the last with two padded ones, and three captions of different lengths, `long` or not for the row."""
+    generator = torch.Generator().manual_seed(seed)
     frames = torch.randint(0, 256, (3, 4, 3, 32, 32), dtype=torch.uint8, generator=generator)
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 0, 0]], dtype=torch.bool)
-    return frames, mask, ["a red star", "a blue circle moves to the left", "the green square spins"]
+    captions = ["a red star", "a blue circle moves left", "the green square spins"]
+    return frames, mask, captions if not long else [*captions[:2], "a " + " ".join(COLOURS[(seed + i) % 5] for i in range(30))]
+
+
+@pytest.fixture
+def batch():
+    return make_batch()

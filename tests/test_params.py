@@ -1,10 +1,11 @@
 """params.yaml: a typo is an error with its place and a suggestion."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from pipeline import methods, params
+from pipeline import methods, params, registry
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "params.yaml", ROOT / "tests/workflow/params.yaml"]
@@ -14,8 +15,8 @@ FILES = [ROOT / "params.yaml", ROOT / "tests/workflow/params.yaml"]
 def test_the_shipped_files_are_valid(file):
     checked = params.load(file)
     params.known_files(checked, ROOT / "pipeline")
-    for name, entry in checked.methods.items():
-        methods.load(name, config=entry.config)
+    for name in checked.methods:
+        methods.load(name, config=json.loads(params.config_of(checked, name)))
 
 
 def changed(**parts):
@@ -41,6 +42,13 @@ def changed(**parts):
         ({"pretrain": {"pairs": 50}}, "50 pairs do not fill a batch of 128"),
         ({"train": {"betas": [0.9]}}, "give two numbers"),
         ({"train": {"select": "worst"}}, "select is 'worst'; choose last or best"),
+        ({"train": {"optimiser": "adam"}}, "optimiser is 'adam'; choose adamw or bert_adam"),
+        ({"train": {"schedule": "linear"}}, "schedule is 'linear'; choose cosine or bert"),
+        ({"methods": {"vop": {"train": {"decay": "none"}}}}, "methods.vop.train: decay is 'none'; choose matrices or all or released"),
+        ({"train": {"half": True}}, "methods.vop.train: half needs optimiser: bert_adam, not adamw"),
+        ({"train": {"gradient_gain": 0}}, "gradient_gain is 0.0; it must be positive"),
+        ({"search": {"gains": [1.0, -2.0]}}, r"search: gains are \[1.0, -2.0\]; all must be positive"),
+        ({"search": {"epochs": 0}}, "search: epochs is 0; the least is 1"),
         ({"run": {"datasets": ["motion"], "methods": ["vop"]}}, "'run.seeds' is not set"),
         ({"run": {"datasets": ["motoin"], "methods": ["vop"], "seeds": [0]}}, r"run.datasets names 'motoin'; did you mean 'motion'\?"),
     ],
@@ -56,6 +64,12 @@ def test_a_method_overrides_only_what_differs():
     assert (train.epochs, train.lr) == (7, 0.2)
 
 
+def test_half_storage_is_allowed_with_its_optimiser():
+    checked = params.check(changed(train={"optimiser": "bert_adam"}, methods={"vop": {"train": {"half": True, "decay": "released"}}}))
+    assert params.train_of(checked, "vop", "motion").half
+    assert checked.search == params.Search(gains=[], epochs=3, seed=100)
+
+
 def test_settings_survive_the_command_line():
     clips = params.Clips(short_side=64, fps=5)
     assert params.from_json(params.Clips, params.to_json(clips), where="clips") == clips
@@ -66,7 +80,7 @@ def test_the_hyperparameters_read_from_a_file_are_those_of_its_dataclass():
 
     for name in methods.names():
         method = type(methods.load(name, config={}))
-        assert params.hyperparameters(ROOT / f"pipeline/methods/{name}.py") == [f.name for f in fields(method)]
+        assert registry.entries()[name].hyperparameters == [f.name for f in fields(method)]
 
 
 def test_a_missing_file_says_where_to_run(tmp_path):

@@ -11,10 +11,10 @@ from pipeline.sources import sources
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 # Left never imports right.
 LAYERS = (
-    ("parse", "params", "record", "files", "progress", "units", "sources", "device", "embeddings"),
+    ("parse", "params", "recipes", "record", "files", "progress", "units", "sources", "device", "embeddings"),
     ("world", "video", "datasets", "splits"),
-    ("tower", "clip", "loss", "similarity", "ranks", "metrics", "optim"),
-    ("methods", "checkpoint", "data", "cost", "pretrain"),
+    ("tower", "clip", "loss", "similarity", "ranks", "metrics", "optim", "bert_adam"),
+    ("methods", "checkpoint", "data", "cost", "dead", "budget", "pretrain"),
     ("embed", "validate", "score"),
     ("train", "examples", "report", "charts", "page"),
     ("stages",),

@@ -1,15 +1,15 @@
-"""One file a method. The folder is the registry; nothing outside it knows a method by name."""
+"""What is attached to CLIP: one file a method, or a family that is one idea. Nothing outside the folder knows a method by name."""
 
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from pipeline import registry
 from pipeline.clip import FrozenClip
 
 
@@ -24,11 +24,17 @@ class Shape:
 class Method(Protocol):
     """A frozen dataclass of hyper-parameters that attaches modules to the two towers.
 
-    `paper` is the source, `identity_at_init` whether the adapted towers equal CLIP before training.
+    `paper` is the source, `identity_at_init` whether the adapted towers equal CLIP before training, `sees_time` whether the order
+    of frames can change a video's embedding.
     """
 
     paper: ClassVar[str]
-    identity_at_init: ClassVar[bool]
+
+    @property
+    def identity_at_init(self) -> bool: ...
+
+    @property
+    def sees_time(self) -> bool: ...
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
         """Set hooks on the towers, ask for tensors of CLIP to be trained, and return the new modules."""
@@ -36,22 +42,18 @@ class Method(Protocol):
 
 
 def names() -> list[str]:
-    """The methods, which are the files of this folder."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
-
-
-def file_of(run: str) -> str:
-    """The method of a run's name: `mv_adapter@long` is another setting of `mv_adapter`."""
-    return run.split("@")[0]
+    """The methods, which are the files of this folder and the variants they name."""
+    return sorted(registry.entries())
 
 
 def load(run: str, *, config: Mapping[str, Any]) -> Method:
     """The method of a run with its hyper-parameters. ValueError for an unknown method, key, type or value."""
-    if file_of(run) not in names():
-        raise ValueError(f"unknown method {file_of(run)!r}; pipeline/methods/ has: {', '.join(names())}")
-    module = importlib.import_module(f"pipeline.methods.{file_of(run)}")
+    entry = registry.entries().get(registry.method_of(run))
+    if entry is None:
+        raise ValueError(f"unknown method {registry.method_of(run)!r}; pipeline/methods/ has: {', '.join(names())}")
+    module = importlib.import_module(entry.module)
     try:
-        chosen = OmegaConf.merge(OmegaConf.structured(module.METHOD), dict(config))
+        chosen = OmegaConf.merge(OmegaConf.structured(module.METHOD), entry.sets, dict(config))
         method: Method = module.METHOD(**{str(k): v for k, v in OmegaConf.to_container(chosen).items()})  # type: ignore[union-attr]
     except OmegaConfBaseException as error:
         raise ValueError(f"methods.{run}.config: {str(error).splitlines()[0]}") from error
@@ -65,3 +67,10 @@ def attach(clip: FrozenClip, method: Method, *, shape: Shape) -> FrozenClip:
         raise ValueError(f"dataset.words is {shape.num_words}, but {clip.name} reads at most {clip.context_length} tokens")
     clip.adapter = method.attach(clip, shape)
     return clip
+
+
+def choose(value: str, allowed: tuple[str, ...], *, what: str) -> str:
+    """`value`, or ValueError with what is allowed."""
+    if value not in allowed:
+        raise ValueError(f"{what} is {value!r}; choose one of {', '.join(allowed)}")
+    return value

@@ -14,19 +14,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
-from pipeline.methods import Shape
-from pipeline.tower import BranchHook, Site
+from pipeline.methods import Shape, choose
+from pipeline.parts.bottleneck import Bottleneck, quick_gelu
+from pipeline.parts.mixer import Mixer
+from pipeline.tower import BranchHook, Site, Tower
 
 POSITIONS = ("none", "down_in", "down_out", "up_in", "up_out")
+TEMPORAL = ("none", "transformer", "calibrated")
+CALIBRATED = {"cls": ("cls",), "patches": ("patches",), "both": ("cls", "patches")}
 
 
 @dataclass(frozen=True)
 class MvAdapter:
-    """`middle` is M, `heads` those of the small transformer, `scale` the factor s of the adapter's output.
+    """`middle` is M, `heads` those of the small transformers, `scale` the factor s of the adapter's output.
 
-    `cmt_position` says which side of which weight the shared factor gates (table 7 of the paper), in the last `cmt_layers`
-    blocks, with a factor of `cmt_dim`; `down_in` is equation 4. `norm_input` adds a LayerNorm before the bottleneck (the released
-    ActivityNet setting). `clip_biases` trains CLIP's biases too, which the published percentages include (mv_adapter.md 4).
+    - `video`, `text`: which towers have adapters (table 6b).
+    - `temporal`: what the video adapter has between down and up (table 6a): none, a transformer over the frames, or that and
+      calibration. `text_transformer`: the causal transformer of the text adapter. Without them an adapter is down, QuickGELU, up.
+    - `calibrate`: whose up-projection the gains weigh, that of cls (default), patches, or both. `cc`: the learned token beside the frames.
+    - `cmt_position`: which side of which weight the shared factor gates (table 7), in the last `cmt_layers` blocks (table 8), with a
+      factor of `cmt_dim` (table 9); `down_in` is equation 4, `none` is without.
+    - `norm_input`: a LayerNorm before the bottleneck (the released ActivityNet setting).
+    - `clip_biases`: train CLIP's biases in the adapted towers too, which the published percentages include (mv_adapter.md 4).
     """
 
     paper: ClassVar[str] = "arXiv:2301.07868"
@@ -35,43 +44,65 @@ class MvAdapter:
     middle: int = 64
     heads: int = 2
     scale: float = 0.1
+    video: bool = True
+    text: bool = True
+    temporal: str = "calibrated"
+    text_transformer: bool = True
+    calibrate: str = "cls"
+    cc: bool = True
     cmt_position: str = "down_in"
     cmt_layers: int = 2
     cmt_dim: int = 32
     norm_input: bool = False
     clip_biases: bool = True
 
+    @property
+    def sees_time(self) -> bool:
+        return self.video and self.temporal != "none"
+
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
-        depth = min(len(clip.vision.blocks), len(clip.text.blocks))
-        if self.cmt_position not in POSITIONS:
-            raise ValueError(f"mv_adapter: cmt_position is {self.cmt_position!r}; choose one of {', '.join(POSITIONS)}")
-        if not 0 <= self.cmt_layers <= depth:
-            raise ValueError(f"mv_adapter: cmt_layers is {self.cmt_layers}; {clip.name} has {depth} layers to tie")
-        if self.middle % self.heads:
-            raise ValueError(f"mv_adapter: middle {self.middle} cannot be split among {self.heads} heads")
+        self._check(clip)
+        towers = [tower for tower, wanted in ((clip.vision, self.video), (clip.text, self.text)) if wanted]
         if self.clip_biases:
-            clip.unfreeze(lambda name: "bias" in name)
+            clip.unfreeze(lambda name: "bias" in name and (clip.vision if name.startswith("visual.") else clip.text) in towers)
         tied = self.cmt_layers if self.cmt_position != "none" else 0
         modules = nn.ModuleDict()
         factors = nn.ParameterList(nn.Parameter(torch.zeros(self.cmt_dim)) for _ in range(tied))
-        for tower, kind in ((clip.vision, VideoAdapter), (clip.text, TextAdapter)):
+        for tower in towers:
             adapters = nn.ModuleList()
             for layer, hooks in enumerate(tower.hooks):
                 # Towers of different depth are tied from the top, where the paper ties them.
                 rank = layer - (len(tower.hooks) - tied)
-                adapter = kind(
-                    tower.width,
-                    length=shape.num_frames if kind is VideoAdapter else shape.num_words,
-                    middle=self.middle,
-                    heads=self.heads,
-                    gate=Gate(self.cmt_position, self.cmt_dim, tower.width, self.middle) if rank >= 0 else None,
-                    norm_input=self.norm_input,
-                )
+                adapter = self._adapter(tower, shape, gated=rank >= 0)
                 adapters.append(adapter)
                 hooks.mlp.append(_hook(adapter, scale=self.scale, factor=factors[rank] if rank >= 0 else None))
             modules[tower.name] = adapters
         modules["factors"] = factors
         return modules
+
+    def _check(self, clip: FrozenClip) -> None:
+        depth = min(len(clip.vision.blocks), len(clip.text.blocks))
+        choose(self.cmt_position, POSITIONS, what="mv_adapter: cmt_position")
+        choose(self.temporal, TEMPORAL, what="mv_adapter: temporal")
+        choose(self.calibrate, tuple(CALIBRATED), what="mv_adapter: calibrate")
+        if not 0 <= self.cmt_layers <= depth:
+            raise ValueError(f"mv_adapter: cmt_layers is {self.cmt_layers}; {clip.name} has {depth} layers to tie")
+        if self.middle % self.heads:
+            raise ValueError(f"mv_adapter: middle {self.middle} cannot be split among {self.heads} heads")
+        if not (self.video or self.text):
+            raise ValueError("mv_adapter: video and text are both false; adapt one of them, or use zero_shot")
+
+    def _adapter(self, tower: Tower, shape: Shape, *, gated: bool) -> "VideoAdapter | TextAdapter":
+        gate = Gate(self.cmt_position, self.cmt_dim, tower.width, self.middle) if gated else None
+        if tower.name == "text":
+            return TextAdapter(
+                tower.width, length=shape.num_words, middle=self.middle, heads=self.heads, gate=gate,
+                norm_input=self.norm_input, transformer=self.text_transformer,
+            )  # fmt: skip
+        return VideoAdapter(
+            tower.width, length=shape.num_frames, middle=self.middle, heads=self.heads, gate=gate, norm_input=self.norm_input,
+            temporal=self.temporal, calibrate=CALIBRATED[self.calibrate], cc=self.cc,
+        )  # fmt: skip
 
 
 def _hook(adapter: "VideoAdapter | TextAdapter", *, scale: float, factor: Tensor | None) -> BranchHook:
@@ -81,17 +112,10 @@ def _hook(adapter: "VideoAdapter | TextAdapter", *, scale: float, factor: Tensor
         if isinstance(adapter, TextAdapter):
             said: Tensor = branch + scale * adapter(branch, factor=factor)
             return said
-        mask = site.flow.frame_mask
-        assert mask is not None
-        seen: Tensor = adapter(branch.view(-1, site.flow.num_frames, *branch.shape[1:]), mask=mask, factor=factor)
+        seen: Tensor = adapter(branch.unflatten(0, (-1, site.flow.num_frames)), mask=site.flow.frames, factor=factor)
         return branch + scale * seen.flatten(0, 1)
 
     return change
-
-
-def quick_gelu(x: Tensor) -> Tensor:
-    """CLIP's activation."""
-    return x * torch.sigmoid(1.702 * x)
 
 
 class Gate(nn.Module):
@@ -110,107 +134,123 @@ class Gate(nn.Module):
         return weight * (beta if self.position.endswith("_in") else beta[:, None])
 
 
-class Mixer(nn.Module):
-    """One pre-norm transformer block of width M without dropout; `std_width` is the tower's D, which sets the initial scale."""
-
-    def __init__(self, middle: int, *, heads: int, std_width: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.ln_1, self.ln_2 = nn.LayerNorm(middle), nn.LayerNorm(middle)
-        self.qkv, self.out = nn.Linear(middle, 3 * middle), nn.Linear(middle, middle)
-        self.fc, self.proj = nn.Linear(middle, 4 * middle), nn.Linear(4 * middle, middle)
-        nn.init.normal_(self.qkv.weight, std=std_width**-0.5)
-        for linear in (self.out, self.fc, self.proj):
-            nn.init.normal_(linear.weight, std=(2 * std_width) ** -0.5)
-        for linear in (self.qkv, self.out):
-            nn.init.zeros_(linear.bias)
-
-    def forward(self, x: Tensor, *, keys: Tensor | None = None) -> Tensor:
-        """(B, L, M) -> (B, L, M); `keys` (B, L) are the visible ones, and None means causal attention."""
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(self.ln_1(x)).chunk(3, dim=-1))
-        mask = keys[:, None, None, :] if keys is not None else None
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=keys is None)
-        x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        y: Tensor = x + self.proj(quick_gelu(self.fc(self.ln_2(x))))
-        return y
-
-
 class Calibration(nn.Module):
-    """Per-frame, per-channel gains from the frame and the CC token (equation 2, variant v1); all ones at the start."""
+    """Per-frame, per-channel gains from the frame and, with `cc`, the CC token (equation 2, variant v1); all ones at the start."""
 
     hidden = 16
 
-    def __init__(self, middle: int) -> None:
+    def __init__(self, middle: int, *, cc: bool) -> None:
         super().__init__()
-        self.cc = nn.Linear(middle, middle)
-        self.fc1 = nn.Linear(2 * middle, self.hidden)
+        self.cc = nn.Linear(middle, middle) if cc else None
+        self.fc1 = nn.Linear(2 * middle if cc else middle, self.hidden)
         self.fc2 = nn.Linear(self.hidden, middle, bias=False)
         nn.init.zeros_(self.fc2.weight)
 
     def forward(self, frames: Tensor, cc: Tensor, *, mask: Tensor) -> Tensor:
-        """Frame vectors (B, T, M), CC outputs (B, M), mask (B, T) -> gains (B, T, M)."""
-        pair = torch.cat([frames, self.cc(cc)[:, None].expand_as(frames)], dim=-1)
+        """Frame vectors (B, T, M), CC outputs (B, 1, M) or (B, 0, M) without one, mask (B, T) -> gains (B, T, M)."""
+        pair = frames if self.cc is None else torch.cat([frames, self.cc(cc).expand_as(frames)], dim=-1)
         gains: Tensor = 1 + self.fc2(F.relu(self.fc1(pair * mask[..., None])))
         return gains
+
+
+class Temporal(nn.Module):
+    """What the CLS tokens of a video's frames do between down and up (section 3.2): a transformer, and gains for the way up."""
+
+    def __init__(self, width: int, *, length: int, middle: int, heads: int, calibrate: tuple[str, ...], cc: bool) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.randn(2 * length + int(cc), middle) * 0.01)
+        self.cc = nn.Parameter(torch.randn(middle) * middle**-0.5) if cc else None
+        self.norm, self.mixer = nn.LayerNorm(middle), Mixer(middle, heads=heads, std_width=width)
+        self.calibration = nn.ModuleDict({branch: Calibration(middle, cc=cc) for branch in calibrate})
+
+    def forward(self, cls: Tensor, patches: Tensor, *, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """CLS (B, T, M) and patches (B, T, P, M), both down-projected, and the frame mask (B, T) -> what goes up, same shapes."""
+        frames = cls.shape[1]
+        first = cls.new_empty(len(cls), 0, cls.shape[2]) if self.cc is None else self.cc.expand(len(cls), 1, -1).to(cls.dtype)
+        z = torch.cat([first, cls, patches.mean(dim=2)], dim=1)
+        keys = torch.cat([mask.new_ones(len(cls), first.shape[1]), mask, mask], dim=1)
+        y = quick_gelu(self.mixer(self.norm(z + self.position[: z.shape[1]]), keys=keys))
+        y_cc, y_cls, y_patch = y.split([first.shape[1], frames, frames], dim=1)
+        gains = {branch: calibrate(y_cls + y_patch, y_cc, mask=mask) for branch, calibrate in self.calibration.items()}
+        up_cls = y_cls * gains["cls"] if "cls" in gains else y_cls
+        up_patches = patches * gains["patches"][:, :, None] if "patches" in gains else patches
+        return up_cls, up_patches
 
 
 class VideoAdapter(nn.Module):
     """Bottleneck with temporal adaptation (sections 3.2 and 3.3): CLS tokens of all frames talk, patches pass straight through."""
 
-    def __init__(self, width: int, *, length: int, middle: int, heads: int, gate: Gate | None, norm_input: bool) -> None:
+    def __init__(
+        self,
+        width: int,
+        *,
+        length: int,
+        middle: int,
+        heads: int,
+        gate: Gate | None,
+        norm_input: bool,
+        temporal: str = "calibrated",
+        calibrate: tuple[str, ...] = ("cls",),
+        cc: bool = True,
+    ) -> None:
         super().__init__()
         self.norm_input = nn.LayerNorm(width) if norm_input else nn.Identity()
-        self.down, self.up = nn.Linear(width, middle), nn.Linear(middle, width)
-        self.position = nn.Parameter(torch.randn(2 * length + 1, middle) * 0.01)
-        self.cc = nn.Parameter(torch.randn(middle) * middle**-0.5)
-        self.norm, self.mixer = nn.LayerNorm(middle), Mixer(middle, heads=heads, std_width=width)
-        self.calibration = Calibration(middle)
+        self.bottleneck = Bottleneck(width, middle, activation="quick_gelu")
+        chosen = calibrate if temporal == "calibrated" else ()
+        mixed = temporal != "none"
+        self.temporal = Temporal(width, length=length, middle=middle, heads=heads, calibrate=chosen, cc=cc) if mixed else None
         self.gate = gate
-        nn.init.zeros_(self.down.bias)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
 
     def forward(self, u: Tensor, *, mask: Tensor, factor: Tensor | None = None) -> Tensor:
         """MLP outputs (B, T, 1+P, D), CLS first, and the frame mask (B, T) -> the unscaled change, same shape."""
-        down, up = self.down.weight, self.up.weight
-        if self.gate is not None and factor is not None:
-            down, up = self.gate(down, factor, side="down"), self.gate(up, factor, side="up")
-        h = quick_gelu(F.linear(self.norm_input(u), down, self.down.bias))
-        frames, patches = h[:, :, 0], h[:, :, 1:]
-        num_frames = frames.shape[1]
-        cc = self.cc.expand(len(u), 1, -1)
-        z = torch.cat([cc, frames, patches.mean(dim=2)], dim=1) + self.position[: 1 + 2 * num_frames]
-        seen = torch.cat([mask.new_ones(len(u), 1), mask, mask], dim=1)
-        y = quick_gelu(self.mixer(self.norm(z), keys=seen))
-        y_cc, y_cls, y_patch = y[:, 0], y[:, 1 : num_frames + 1], y[:, num_frames + 1 :]
-        gains = self.calibration(y_cls + y_patch, y_cc, mask=mask)
+        down, up = self.bottleneck.down, self.bottleneck.up
+        gated_down, gated_up = _gated(self.gate, factor, down.weight, up.weight)
+        h = quick_gelu(F.linear(self.norm_input(u), gated_down, down.bias))
+        cls, patches = h[:, :, 0], h[:, :, 1:]
+        if self.temporal is not None:
+            cls, patches = self.temporal(cls, patches, mask=mask)
         # The gates "up" act on the CLS path only, as in the released code.
-        cls = F.linear(gains * y_cls, up, self.up.bias)
-        return torch.cat([cls[:, :, None], self.up(patches)], dim=2)
+        return torch.cat([F.linear(cls, gated_up, up.bias)[:, :, None], up(patches)], dim=2)
 
 
 class TextAdapter(nn.Module):
     """Bottleneck with a causal transformer block over the words (section 3.1)."""
 
-    def __init__(self, width: int, *, length: int, middle: int, heads: int, gate: Gate | None, norm_input: bool) -> None:
+    def __init__(
+        self, width: int, *, length: int, middle: int, heads: int, gate: Gate | None, norm_input: bool, transformer: bool = True
+    ) -> None:
         super().__init__()
         self.norm_input = nn.LayerNorm(width) if norm_input else nn.Identity()
-        self.down, self.up = nn.Linear(width, middle), nn.Linear(middle, width)
-        self.position = nn.Parameter(torch.randn(length, middle) * 0.01)
-        self.norm, self.mixer = nn.LayerNorm(middle), Mixer(middle, heads=heads, std_width=width)
+        self.bottleneck = Bottleneck(width, middle, activation="quick_gelu")
+        nn.init.normal_(self.bottleneck.down.weight, std=(2 * width) ** -0.5)
+        self.words = Words(width, length=length, middle=middle, heads=heads) if transformer else None
         self.gate = gate
-        nn.init.normal_(self.down.weight, std=(2 * width) ** -0.5)
-        nn.init.zeros_(self.down.bias)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
 
     def forward(self, u: Tensor, *, factor: Tensor | None = None) -> Tensor:
         """MLP outputs (B, L, D) -> the unscaled change, same shape."""
-        down, up = self.down.weight, self.up.weight
-        if self.gate is not None and factor is not None:
-            down, up = self.gate(down, factor, side="down"), self.gate(up, factor, side="up")
-        h = F.linear(self.norm_input(u), down, self.down.bias) + self.position[: u.shape[1]]
-        return F.linear(quick_gelu(self.mixer(self.norm(h))), up, self.up.bias)
+        down, up = self.bottleneck.down, self.bottleneck.up
+        gated_down, gated_up = _gated(self.gate, factor, down.weight, up.weight)
+        h = F.linear(self.norm_input(u), gated_down, down.bias)
+        return F.linear(quick_gelu(self.words(h) if self.words is not None else h), gated_up, up.bias)
+
+
+class Words(nn.Module):
+    """(B, L, M) -> (B, L, M): positions, LayerNorm, a causal transformer block."""
+
+    def __init__(self, width: int, *, length: int, middle: int, heads: int) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.randn(length, middle) * 0.01)
+        self.norm, self.mixer = nn.LayerNorm(middle), Mixer(middle, heads=heads, std_width=width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        out: Tensor = self.mixer(self.norm(h + self.position[: h.shape[1]]))
+        return out
+
+
+def _gated(gate: Gate | None, factor: Tensor | None, down: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    if gate is None or factor is None:
+        return down, up
+    return gate(down, factor, side="down"), gate(up, factor, side="up")
 
 
 METHOD = MvAdapter

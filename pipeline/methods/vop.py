@@ -1,7 +1,11 @@
-"""VoP: trainable prompt tokens in every layer of both frozen encoders.
+"""VoP: trainable prompt tokens in every layer of both frozen encoders, and what its video prompts may know.
 
-Paper: Huang et al., VoP, CVPR 2023 (arXiv:2211.12764), section 3.1, equations 2 to 4; specification: vop.md 2.
-Differs from the paper: the text prompts stand after the start-of-text token, where the released code has them, not before it.
+Paper: Huang et al., VoP, CVPR 2023 (arXiv:2211.12764), equations 2 to 9; specification: vop.md 2 to 6. `vop` (3.1) has the same prompts
+for all frames; `vop_p` adds prompts for each position of a frame (equation 5), `vop_c` prompts made from what the frames show
+(equations 6 to 8), `vop_f` joins all frames in the upper layers (equation 9); `vop_fp` and `vop_fc` are F with P or C below.
+Differs from the paper: the text prompts stand after the start-of-text token, where the released code has them, not before it. Sizes
+of P, C and F are those that give the printed parameter counts; starts that no source states are named in `Context` and below.
+Shapes: B videos, T frames, P patches, D width.
 """
 
 from dataclasses import dataclass
@@ -11,100 +15,181 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
-from pipeline.methods import Shape
-from pipeline.tower import Flow, TokenHook
+from pipeline.methods import Shape, choose
+from pipeline.parts.context import MODELS, Context
+from pipeline.parts.masks import hide_keys
+from pipeline.parts.prompts import drop, insert, normal, prompt_text
+from pipeline.tower import Flow, MaskHook, TokenHook
 
-LAYOUTS = ("prefix", "release")
+VARIANTS = {
+    "vop": {},
+    "vop_p": {"specific": "position"},
+    "vop_c": {"specific": "context"},
+    "vop_f": {"function": True},
+    "vop_fp": {"specific": "position", "function": True},
+    "vop_fc": {"specific": "context", "function": True},
+}
 
 
 @dataclass(frozen=True)
 class Vop:
-    """`visual_prompts`, `text_prompts`: tokens a layer. `std` of their normal initialisation. `text_layout`:
+    """`visual_prompts`, `text_prompts`: tokens a layer, 0 for none. `std` of their normal initialisation.
 
-    - `prefix` (default): all text prompts after start-of-text, the end-of-text token is read (the paper's equation 3).
-    - `release`: half of them there, half before the last slot of the padded row, and the token `text_prompts` after the
-      caption's end-of-text index is read, as the released code does. The second half is dead for captions that do not fill the row.
+    - `specific`: none, position or context. `specific_prompts` of the visual prompts are then made for each frame, the rest is generic.
+    - `context`: bilstm, lstm or transformer, which makes the context-specific ones.
+    - `function`: the layers from `shallow` (K^s) on see all frames of a video at once. None is two thirds of the layers: 8 of 12.
+    - `depth`: only the first layers have prompts, and the last of these flow on to the top. None is all layers.
+    - `text_layout`: `prefix` has all text prompts after start-of-text and reads the end of text (the paper's equation 3). `release`
+      has half of them there, half before the last slot of the padded row, and reads the token `text_prompts` after the caption's
+      end-of-text index, as the released code does. The second half is dead for captions that do not fill the row.
     """
+
+    visual_prompts: int = 8
+    text_prompts: int = 8
+    specific: str = "none"
+    specific_prompts: int = 4
+    context: str = "bilstm"
+    function: bool = False
+    shallow: int | None = None
+    depth: int | None = None
+    text_layout: str = "prefix"
+    std: float = 0.02
 
     paper: ClassVar[str] = "arXiv:2211.12764"
     identity_at_init: ClassVar[bool] = False
 
-    visual_prompts: int = 8
-    text_prompts: int = 8
-    text_layout: str = "prefix"
-    std: float = 0.02
+    @property
+    def sees_time(self) -> bool:
+        return self.specific != "none" or self.function
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
-        if self.text_layout not in LAYOUTS:
-            raise ValueError(f"vop: text_layout is {self.text_layout!r}; choose one of {', '.join(LAYOUTS)}")
+        shallow, depth = self._layers(clip)
+        adapter = nn.Module()
+        if self.visual_prompts:
+            _Video(self, clip, shape, adapter=adapter, shallow=shallow, depth=depth)
+        if self.text_prompts:
+            layers = len(clip.text.blocks) if self.depth is None else min(depth, len(clip.text.blocks))
+            prompts = _table(adapter, "text_prompts", layers, self.text_prompts, clip.text.width, std=self.std)
+            head = self.text_prompts if self.text_layout == "prefix" else self.text_prompts // 2
+            prompt_text(clip, prompts, head=head, num_words=shape.num_words)
+        return adapter
+
+    def _layers(self, clip: FrozenClip) -> tuple[int, int]:
+        """The numbers of layers that see single frames, and that have prompts. ValueError for settings that contradict each other."""
+        choose(self.text_layout, ("prefix", "release"), what="vop: text_layout")
+        choose(self.specific, ("none", "position", "context"), what="vop: specific")
+        choose(self.context, MODELS, what="vop: context")
+        layers = len(clip.vision.blocks)
         if self.text_layout == "release" and self.text_prompts % 2:
             raise ValueError(f"vop: text_prompts is {self.text_prompts}; the release layout needs an even number")
-        room = clip.context_length - self.text_prompts
-        if shape.num_words > room:
-            raise ValueError(
-                f"vop: {shape.num_words} words and {self.text_prompts} text prompts do not fit the {clip.context_length} tokens of "
-                f"{clip.name}; set dataset.words to at most {room}"
-            )
-        prompts = nn.ParameterDict()
-        prompts["visual_prompts"] = _normal(len(clip.vision.blocks), self.visual_prompts, clip.vision.width, std=self.std)
-        prompts["text_prompts"] = _normal(len(clip.text.blocks), self.text_prompts, clip.text.width, std=self.std)
-        _prompt_vision(clip, prompts["visual_prompts"])
-        head = self.text_prompts if self.text_layout == "prefix" else self.text_prompts // 2
-        _prompt_text(clip, prompts["text_prompts"], head=head)
-        return prompts
+        if self.specific != "none" and not 0 < self.specific_prompts <= self.visual_prompts:
+            raise ValueError(f"vop: specific_prompts is {self.specific_prompts} of {self.visual_prompts} visual_prompts")
+        shallow = layers if not self.function else round(layers * 2 / 3) if self.shallow is None else self.shallow
+        depth = layers if self.depth is None else self.depth
+        if not 0 <= shallow <= layers or not 0 < depth <= layers:
+            raise ValueError(f"vop: shallow is {self.shallow} and depth {self.depth}; {clip.name} has {layers} layers of vision")
+        if depth < layers and (self.function or self.specific != "none"):
+            raise ValueError(f"vop: depth {depth} of {layers} layers is defined for plain VoP only; leave it out here")
+        return shallow, depth
 
 
-def _normal(layers: int, number: int, width: int, *, std: float) -> nn.Parameter:
-    return nn.Parameter(torch.empty(layers, number, width).normal_(std=std))
+def _table(adapter: nn.Module, name: str, *shape: int, std: float) -> nn.Parameter:
+    adapter.register_parameter(name, normal(*shape, std=std))
+    return adapter.get_parameter(name)
 
 
-def _prompt_vision(clip: FrozenClip, prompts: Tensor) -> None:
-    """Prompts (layers, P, D) after CLS; the first layer's pass through ln_pre; outputs are discarded after each block."""
-    number = prompts.shape[1]
+class _Video:
+    """The visual prompts: single frames in the layers below `shallow`, all frames of a video at once from there on."""
 
-    def insert(layer: int) -> TokenHook:
-        return lambda tokens, flow: torch.cat([tokens[:, :1], prompts[layer].expand(len(tokens), -1, -1), tokens[:, 1:]], dim=1)
+    def __init__(self, method: Vop, clip: FrozenClip, shape: Shape, *, adapter: nn.Module, shallow: int, depth: int) -> None:
+        width, std, number = clip.vision.width, method.std, method.visual_prompts
+        single, layers = min(shallow, depth), len(clip.vision.blocks)
+        own = method.specific_prompts if method.specific != "none" and single else 0
+        self.generic = self.table = self.context = None
+        if single and number > own:
+            self.generic = _table(adapter, "visual_prompts", single, number - own, width, std=std)
+        if own and method.specific == "position":
+            self.table = _table(adapter, "position_prompts", single, shape.num_frames, own, width, std=std)
+        if own and method.specific == "context":
+            self.context = adapter.context = Context(method.context, width, number=own, num_frames=shape.num_frames)
+        for layer in range(single):
+            hooks = clip.vision.hooks[layer]
+            (hooks.before if layer else clip.vision.embedding).append(self._put(layer))
+            if layer + 1 < depth or depth == layers:
+                hooks.after.append(_discard_after_cls(number))
+        if shallow < layers:
+            video = _table(adapter, "video_prompts", layers - shallow, number, width, std=std)
+            position = _table(adapter, "frame_position", shape.num_frames, width, std=std)
+            _see_all_frames(clip, video, position, shallow=shallow)
 
-    def discard(tokens: Tensor, flow: Flow) -> Tensor:
-        return torch.cat([tokens[:, :1], tokens[:, 1 + number :]], dim=1)
+    def _put(self, layer: int) -> TokenHook:
+        """Generic prompts, then those of each frame, right after CLS; the first layer's pass through ln_pre."""
 
-    clip.vision.embedding.append(insert(0))
-    for layer, hooks in enumerate(clip.vision.hooks):
-        if layer > 0:
-            hooks.before.append(insert(layer))
-        hooks.after.append(discard)
-
-
-def _prompt_text(clip: FrozenClip, prompts: Tensor, *, head: int) -> None:
-    """Prompts (layers, P, D): `head` of them after start-of-text, the rest before the last slot of the row.
-
-    The first layer's prompts receive CLIP's positions, so the words move up by `head`. The last layer's outputs stay, and the
-    token read is P after the caption's end-of-text index: the end of text itself when all prompts are at the head.
-    """
-    number = prompts.shape[1]
-    tail = number - head
-
-    def insert(layer: int) -> TokenHook:
         def change(tokens: Tensor, flow: Flow) -> Tensor:
-            chosen = prompts[layer].expand(len(tokens), -1, -1)
-            return torch.cat([tokens[:, :1], chosen[:, :head], tokens[:, 1:-1], chosen[:, head:], tokens[:, -1:]], dim=1)
+            parts = []
+            if self.generic is not None:
+                parts.append(self.generic[layer].expand(len(tokens), -1, -1))
+            if self.table is not None:
+                parts.append(self.table[layer, : flow.num_frames].repeat(len(flow.frames), 1, 1))
+            if self.context is not None:
+                cls = tokens[:, 0].unflatten(0, (-1, flow.num_frames))
+                parts.append(self.context(cls, mask=flow.frames).flatten(0, 1))
+            return insert(tokens, torch.cat(parts, dim=1), at=1)
 
         return change
 
-    def move_read(tokens: Tensor, flow: Flow) -> Tensor:
-        flow.read = flow.read + number
-        return tokens
 
-    def discard(tokens: Tensor, flow: Flow) -> Tensor:
-        end = tokens.shape[1] - 1
-        return torch.cat([tokens[:, :1], tokens[:, 1 + head : end - tail], tokens[:, end:]], dim=1)
+def _see_all_frames(clip: FrozenClip, prompts: Tensor, position: Tensor, *, shallow: int) -> None:
+    """From layer `shallow` on a row is a video, with prompts (layers, P, D) of its own; the positions (T, D) are added once."""
+    tower, number = clip.vision, prompts.shape[1]
+    (tower.hooks[shallow].before if shallow else tower.embedding).append(_join(position))
+    for layer, hooks in enumerate(tower.hooks[shallow:], start=shallow):
+        (hooks.before if layer else tower.embedding).append(_put_video(prompts[layer - shallow]))
+        hooks.mask = _hide_padded(number, heads=tower.blocks[layer].attn.num_heads)
+        hooks.after.append(_discard_video(number))
+    tower.hooks[-1].after.append(_split)
 
-    clip.text.embedding += [move_read, insert(0)]
-    for layer, hooks in enumerate(clip.text.hooks):
-        if layer > 0:
-            hooks.before.append(insert(layer))
-        if layer < len(clip.text.hooks) - 1:
-            hooks.after.append(discard)
+
+def _discard_after_cls(number: int) -> TokenHook:
+    return lambda tokens, flow: drop(tokens, at=1, number=number)
+
+
+def _join(position: Tensor) -> TokenHook:
+    """Frames (B*T, 1+P, D) -> videos (B, T + T*P, D), CLS tokens first; each token gets the position of its frame."""
+
+    def change(tokens: Tensor, flow: Flow) -> Tensor:
+        z = tokens.unflatten(0, (-1, flow.num_frames)) + position[: flow.num_frames, None]
+        return torch.cat([z[:, :, 0], z[:, :, 1:].flatten(1, 2)], dim=1)
+
+    return change
+
+
+def _split(tokens: Tensor, flow: Flow) -> Tensor:
+    """The inverse of `_join`, without the positions."""
+    frames = flow.num_frames
+    patches = tokens[:, frames:].unflatten(1, (frames, -1))
+    return torch.cat([tokens[:, :frames, None], patches], dim=2).flatten(0, 1)
+
+
+def _put_video(prompts: Tensor) -> TokenHook:
+    return lambda tokens, flow: insert(tokens, prompts, at=flow.num_frames)
+
+
+def _discard_video(number: int) -> TokenHook:
+    return lambda tokens, flow: drop(tokens, at=flow.num_frames, number=number)
+
+
+def _hide_padded(number: int, *, heads: int) -> MaskHook:
+    """No token of a video may look at a token of a padded frame."""
+
+    def mask(tokens: Tensor, flow: Flow) -> Tensor | None:
+        real = flow.frames
+        patches = (tokens.shape[1] - number) // flow.num_frames - 1
+        prompts = real.new_ones(len(real), number)
+        keys = torch.cat([real, prompts, real.repeat_interleave(patches, dim=1)], dim=1)
+        return hide_keys(keys, queries=tokens.shape[1], copies=heads)
+
+    return mask
 
 
 METHOD = Vop

@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from pipeline import datasets, params as schema
+from pipeline import datasets, params as schema, registry
 from pipeline.sources import ROOT, shown, sources
 from pipeline.video import grid
 from pipeline.video.transcode import recipe
@@ -22,6 +22,7 @@ except ValueError as error:
 
 BACKBONE = PARAMS.backbone.name
 RUN = f"runs/{{dataset}}/{BACKBONE}/{{run}}/{{seed}}"
+TRIALS = f"runs/{{dataset}}/{BACKBONE}/{{run}}/search.json"
 CONDA = Path(workflow.basedir, "envs/pipeline.yaml")
 
 
@@ -53,7 +54,7 @@ def backbone_weights(wildcards):
 
 
 def method_code(wildcards):
-    return sources(f"pipeline.methods.{wildcards.run.split('@')[0]}")
+    return sources(registry.entries()[registry.method_of(wildcards.run)].module)
 
 
 def dataset_code(wildcards):
@@ -61,6 +62,13 @@ def dataset_code(wildcards):
 
 
 def finished_runs(wildcards):
-    return expand(
-        RUN, dataset=wildcards.dataset, run=PARAMS.run.methods, seed=PARAMS.run.seeds
-    )
+    return [
+        folder
+        for run in PARAMS.run.methods
+        for folder in expand(
+            RUN,
+            dataset=wildcards.dataset,
+            run=run,
+            seed=PARAMS.methods[run].seeds or PARAMS.run.seeds,
+        )
+    ]

@@ -1,4 +1,41 @@
-# Train, embed, score each method with each seed; then one report a dataset.
+# Search the rate of each method where params.yaml says so, train, embed, score it with each seed; then one report a dataset.
+
+
+rule search:
+    input:
+        train="work/{dataset}/train/frames.h5",
+        train_captions="work/{dataset}/train/captions.parquet",
+        val="work/{dataset}/val/frames.h5",
+        val_captions="work/{dataset}/val/captions.parquet",
+        weights=backbone_weights,
+        code=sources("pipeline.stages.search"),
+        method=method_code,
+    output:
+        trials=TRIALS,
+    log:
+        "logs/search/{dataset}.{run}.log",
+    benchmark:
+        "logs/search/{dataset}.{run}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=1 if PARAMS.device != "cpu" else 0,
+    params:
+        backbone=schema.to_json(PARAMS.backbone),
+        settings=lambda w: schema.to_json(schema.train_of(PARAMS, w.run, w.dataset)),
+        config=lambda w: schema.config_of(PARAMS, w.run, w.dataset),
+        shape=lambda w: schema.shape_of(PARAMS, w.dataset),
+        search=schema.to_json(PARAMS.search),
+        device=PARAMS.device,
+    shell:
+        "python -m pipeline.stages.search --dataset {wildcards.dataset} --run {wildcards.run}"
+        " --train-frames {input.train} --train-captions {input.train_captions}"
+        " --val-frames {input.val} --val-captions {input.val_captions}"
+        " --backbone {params.backbone:q} --settings {params.settings:q} --config {params.config:q} --shape {params.shape:q}"
+        " --search {params.search:q} --device {params.device} --threads {threads} --trials {output.trials} 2>&1 | tee {log}"
 
 
 # No file of the test split is among the inputs, and none may be added.
@@ -9,6 +46,7 @@ rule train:
         val="work/{dataset}/val/frames.h5",
         val_captions="work/{dataset}/val/captions.parquet",
         weights=backbone_weights,
+        search=[TRIALS] if PARAMS.search.gains else [],
         code=sources("pipeline.stages.train"),
         method=method_code,
     output:
@@ -29,16 +67,17 @@ rule train:
         gpu=1 if PARAMS.device != "cpu" else 0,
     params:
         backbone=schema.to_json(PARAMS.backbone),
-        settings=lambda w: schema.to_json(schema.train_of(PARAMS, w.run)),
-        config=lambda w: schema.config_of(PARAMS, w.run),
+        settings=lambda w: schema.to_json(schema.train_of(PARAMS, w.run, w.dataset)),
+        config=lambda w: schema.config_of(PARAMS, w.run, w.dataset),
         shape=lambda w: schema.shape_of(PARAMS, w.dataset),
+        search=f"--search {TRIALS}" if PARAMS.search.gains else "",
         device=PARAMS.device,
     shell:
         "python -m pipeline.stages.train --dataset {wildcards.dataset} --run {wildcards.run} --seed {wildcards.seed}"
         " --train-frames {input.train} --train-captions {input.train_captions}"
         " --val-frames {input.val} --val-captions {input.val_captions}"
         " --backbone {params.backbone:q} --settings {params.settings:q} --config {params.config:q} --shape {params.shape:q}"
-        " --device {params.device} --threads {threads}"
+        " {params.search} --device {params.device} --threads {threads}"
         " --adapter {output.adapter} --record {output.record} --curves {output.curves} 2>&1 | tee {log}"
 
 

@@ -4,46 +4,55 @@ import argparse
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from dvclive.live import Live
 
-from pipeline import checkpoint, device, methods, record
+from pipeline import checkpoint, device, methods, record, registry
 from pipeline.clip import FrozenClip, load_backbone
 from pipeline.cost import parameters
-from pipeline.data import open_split
-from pipeline.files import write_json
+from pipeline.data import Split, open_split
+from pipeline.files import read_json, write_json
 from pipeline.params import Backbone, Dataset, Train, from_json
 from pipeline.sources import sources
 from pipeline.stages import guarded
 from pipeline.train import train
 
 
+@dataclass
+class Job:
+    """A method attached to its backbone, with the data to train and to validate it."""
+
+    clip: FrozenClip
+    data: tuple[Split, Split]
+    settings: Train
+    device: torch.device
+    about: dict[str, Any]
+    header: dict[str, Any]
+    fingerprint: str
+
+
 def main() -> None:
-    args = _arguments()
-    place = device.choose(args.device)
-    device.prepare(place, threads=args.threads, seed=args.seed)
-    backbone = from_json(Backbone, args.backbone, where="backbone")
-    settings, shape = from_json(Train, args.settings, where="train"), from_json(Dataset, args.shape, where="datasets")
-    clip = load_backbone(backbone.name, weights=backbone.weights)
-    method = methods.load(args.run, config=json.loads(args.config))
-    methods.attach(clip, method, shape=methods.Shape(num_frames=shape.frames.number, num_words=shape.words))
-    clip.to(place)
-    data = (
-        open_split(args.train_frames, args.train_captions, clip=clip, num_words=shape.words),
-        open_split(args.val_frames, args.val_captions, clip=clip, num_words=shape.words),
-    )
-    inputs = {key: getattr(args, key) for key in ("train_frames", "train_captions", "val_frames", "val_captions")}
-    about = record.describe(device=str(place), threads=args.threads, inputs=inputs)
-    header = _header(args, clip, about, config=dict(vars(method)), settings=settings)
-    state = args.adapter.with_name(f"state-{_fingerprint(header, about, args)}.pt")
+    parser = arguments(__doc__)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--search", type=Path, help="trials of learning rates, whose best gain is taken")
+    for name in ("adapter", "record", "curves"):
+        parser.add_argument(f"--{name}", type=Path, required=True, help="to write")
+    args = parser.parse_args()
+    settings = from_json(Train, args.settings, where="train")
+    if args.search:
+        settings = scaled(settings, read_json(args.search)["gain"])
+    job = prepare(args, settings=settings, seed=args.seed)
+    state = args.adapter.with_name(f"state-{job.fingerprint}.pt")
     tensors, progress = train(
-        clip,
-        data,
+        job.clip,
+        job.data,
         settings=settings,
         seed=args.seed,
-        device=place,
+        device=job.device,
         state=state,
         fingerprint=state.stem,
         report=_curves(args.curves),
@@ -58,17 +67,41 @@ def main() -> None:
             "train_seconds": seconds,
             "train_videos_per_second": videos / seconds if seconds else None,
             "train_peak_bytes": progress.step_bytes,
-            "parameters": parameters(clip, progress.alive),
-            "record": about,
+            "parameters": parameters(job.clip, progress.alive),
+            "record": job.about,
         },
     )
-    checkpoint.save(args.adapter, tensors, header=header)
+    checkpoint.save(args.adapter, tensors, header=job.header)
     for old in args.adapter.parent.glob("state-*.pt"):
         old.unlink()
 
 
+def prepare(args: argparse.Namespace, *, settings: Train, seed: int) -> Job:
+    """Open backbone and data, attach the method, and say what the result will depend on."""
+    place = device.choose(args.device)
+    device.prepare(place, threads=args.threads, seed=seed)
+    backbone, shape = from_json(Backbone, args.backbone, where="backbone"), from_json(Dataset, args.shape, where="datasets")
+    clip = load_backbone(backbone.name, weights=backbone.weights)
+    method = methods.load(args.run, config=json.loads(args.config))
+    methods.attach(clip, method, shape=methods.Shape(num_frames=shape.frames.number, num_words=shape.words))
+    clip.to(place)
+    data = (
+        open_split(args.train_frames, args.train_captions, clip=clip, num_words=shape.words),
+        open_split(args.val_frames, args.val_captions, clip=clip, num_words=shape.words),
+    )
+    inputs = {key: getattr(args, key) for key in ("train_frames", "train_captions", "val_frames", "val_captions")}
+    about = record.describe(device=str(place), threads=args.threads, inputs=inputs)
+    header = _header(args, clip, about, config=dict(vars(method)), settings=settings, seed=seed)
+    return Job(clip, data, settings, place, about, header, _fingerprint(header, about, args))
+
+
+def scaled(settings: Train, gain: float) -> Train:
+    """Both learning rates times `gain`."""
+    return replace(settings, lr=settings.lr * gain, clip_lr=settings.clip_lr * gain)
+
+
 def _header(
-    args: argparse.Namespace, clip: FrozenClip, about: dict[str, Any], *, config: dict[str, Any], settings: Train
+    args: argparse.Namespace, clip: FrozenClip, about: dict[str, Any], *, config: dict[str, Any], settings: Train, seed: int
 ) -> dict[str, Any]:
     """What an adapter belongs to."""
     return {
@@ -80,7 +113,7 @@ def _header(
         "backbone_digest": clip.digest,
         "dataset": args.dataset,
         "dataset_fingerprint": about["inputs"],
-        "seed": args.seed,
+        "seed": seed,
         "commit": about["commit"],
     }
 
@@ -88,7 +121,7 @@ def _header(
 def _fingerprint(header: dict[str, Any], about: dict[str, Any], args: argparse.Namespace) -> str:
     """Everything the result depends on: another commit with the same code may continue a run, other code may not."""
     parts: list[Any] = [{k: v for k, v in header.items() if k != "commit"}, about["device"], about["threads"], about["versions"]]
-    code = sources("pipeline.stages.train", f"pipeline.methods.{methods.file_of(args.run)}")
+    code = sources("pipeline.stages.train", registry.entries()[registry.method_of(args.run)].module)
     parts += [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -112,20 +145,18 @@ def _curves(folder: Path) -> Callable[[list[dict[str, Any]]], None]:
     return report
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """What every training is given: its data, its method, its settings, its machine."""
+    parser = argparse.ArgumentParser(description=description)
     for name in ("dataset", "run"):
         parser.add_argument(f"--{name}", required=True)
     for name in ("train-frames", "train-captions", "val-frames", "val-captions"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("backbone", "settings", "config", "shape"):
         parser.add_argument(f"--{name}", required=True, help="a part of params.yaml, as JSON")
-    parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
-    for name in ("adapter", "record", "curves"):
-        parser.add_argument(f"--{name}", type=Path, required=True, help="to write")
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":

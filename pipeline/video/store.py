@@ -138,12 +138,12 @@ class FrameStore:
         if self.attrs["format"] != FORMAT:
             raise self._damaged(f"its format is {self.attrs['format']}, not {FORMAT}")
         self._frames = self._file["frames"]
-        self._mask: NDArray[np.bool_] = self._file["mask"][:]
+        self.mask: NDArray[np.bool_] = self._file["mask"][:]
         self.video_ids: list[str] = [video_id.decode() for video_id in self._file["video_id"][:]]
         self.num_frames, self.size = int(self.attrs["number"]), int(self.attrs["size"])
         shape = (len(self.video_ids), self.num_frames, 3, self.size, self.size)
-        if self._frames.shape != shape or self._mask.shape != shape[:2]:
-            raise self._damaged(f"frames {self._frames.shape} and mask {self._mask.shape} do not fit {shape}")
+        if self._frames.shape != shape or self.mask.shape != shape[:2]:
+            raise self._damaged(f"frames {self._frames.shape} and mask {self.mask.shape} do not fit {shape}")
 
     def __len__(self) -> int:
         return len(self.video_ids)
@@ -156,7 +156,7 @@ class FrameStore:
                 pictures[place] = self._frames[int(row)]
         except OSError as error:
             raise self._damaged("frames of it cannot be read") from error
-        return pictures, self._mask[np.asarray(rows, np.int64)]
+        return pictures, self.mask[np.asarray(rows, np.int64)]
 
     def close(self) -> None:
         self._file.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "dvc.yaml", ".gitignore", "pipeline", "profiles", "envs", "docs")
+PARTS = ("Snakefile", "dvc.yaml", ".gitignore", "pipeline", "profiles", "envs", "docs", "recipes")
 
 
 class Checkout:

@@ -1,0 +1,55 @@
+"""ST-Adapter: patches see the same place in the frames before and after, through a bottleneck at the entry of every vision block.
+
+Paper: Pan et al., NeurIPS 2022 (arXiv:2206.13559), section 3.2; specification: peers.md A.2, E 6. The paper has no text tower: `text`
+says what is done there, by default the AdaptMLP that MV-Adapter's comparison uses (arXiv:2301.07868, section 4.2).
+Differs from the paper: padded frames are zero before the convolution.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.clip import FrozenClip
+from pipeline.methods import Shape
+from pipeline.parts.bottleneck import adapt_text
+from pipeline.parts.space_time import SpaceTime, at_entry
+from pipeline.tower import Flow, TokenHook
+
+
+@dataclass(frozen=True)
+class StAdapter:
+    """`middle`: width of the bottleneck. `text`: adapter (of width `text_middle`) or frozen."""
+
+    middle: int = 384
+    text: str = "adapter"
+    text_middle: int = 64
+
+    paper: ClassVar[str] = "arXiv:2206.13559"
+    identity_at_init: ClassVar[bool] = True
+    sees_time: ClassVar[bool] = True
+
+    def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
+        adapters = nn.ModuleList()
+        for hooks in clip.vision.hooks:
+            adapter = SpaceTime(clip.vision.width, self.middle, kernel=(3, 1, 1), bias=True, activation="none")
+            nn.init.zeros_(adapter.conv.weight)
+            assert adapter.conv.bias is not None
+            nn.init.zeros_(adapter.conv.bias)
+            adapters.append(adapter)
+            hooks.before.append(_patches(adapter))
+        modules = adapt_text(clip.text, text=self.text, middle=self.text_middle)
+        modules["vision"] = adapters
+        return modules
+
+
+def _patches(adapter: SpaceTime) -> TokenHook:
+    def change(tokens: Tensor, flow: Flow) -> Tensor:
+        cls, patches = tokens[:, :, :1], tokens[:, :, 1:]
+        return torch.cat([cls, patches + adapter(patches, mask=flow.frames)], dim=2)
+
+    return at_entry(change)
+
+
+METHOD = StAdapter

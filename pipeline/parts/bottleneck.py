@@ -1,0 +1,64 @@
+"""Bottleneck adapters: down, a nonlinearity, up; and where they are attached. D width, M bottleneck."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.tower import BranchHook, Site, Tower
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """CLIP's activation."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "quick_gelu": quick_gelu}
+PLACEMENTS = ("parallel", "sequential")
+
+
+class Bottleneck(nn.Module):
+    """(..., D) -> (..., D): `up(activation(down(x)))`, zero before training because `up` starts at zero."""
+
+    def __init__(self, width: int, middle: int, *, activation: str) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
+        self.activation = ACTIVATIONS[activation]
+        self.down, self.up = nn.Linear(width, middle), nn.Linear(middle, width)
+        for tensor in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(tensor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.up(self.activation(self.down(x)))
+        return out
+
+
+def add(module: nn.Module, *, placement: str, scale: float) -> BranchHook:
+    """branch + scale * module(x), where x is the branch's normalised input (parallel) or the branch itself (sequential)."""
+
+    def change(branch: Tensor, site: Site) -> Tensor:
+        out: Tensor = branch + scale * module(site.normed if placement == "parallel" else branch)
+        return out
+
+    return change
+
+
+def adapt_mlp(tower: Tower, *, middle: int, scale: float = 0.1) -> nn.ModuleList:
+    """AdaptFormer's adapter after the MLP of every block: what MV-Adapter's paper puts into the text tower of video-only methods."""
+    adapters = nn.ModuleList()
+    for hooks in tower.hooks:
+        adapters.append(Bottleneck(tower.width, middle, activation="relu"))
+        hooks.mlp.append(add(adapters[-1], placement="sequential", scale=scale))
+    return adapters
+
+
+TEXTS = ("adapter", "frozen")
+
+
+def adapt_text(tower: Tower, *, text: str, middle: int) -> nn.ModuleDict:
+    """The text tower of a method that its paper defines for video only: AdaptMLP, or frozen."""
+    if text not in TEXTS:
+        raise ValueError(f"text is {text!r}; choose one of {', '.join(TEXTS)}")
+    return nn.ModuleDict({"text": adapt_mlp(tower, middle=middle)} if text == "adapter" else {})

@@ -1,0 +1,59 @@
+"""Prompt tokens: learned rows that a tower reads beside its own tokens. P prompts, D width."""
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.clip import FrozenClip
+from pipeline.tower import Flow, TokenHook
+
+
+def normal(*shape: int, std: float) -> nn.Parameter:
+    """A table drawn from N(0, std^2)."""
+    return nn.Parameter(torch.empty(*shape).normal_(std=std))
+
+
+def insert(tokens: Tensor, prompts: Tensor, *, at: int) -> Tensor:
+    """Tokens (N, L, D) and prompts (P, D) or (N, P, D) -> (N, L+P, D), the prompts from position `at` on."""
+    rows = prompts.expand(len(tokens), -1, -1)
+    return torch.cat([tokens[:, :at], rows, tokens[:, at:]], dim=1)
+
+
+def drop(tokens: Tensor, *, at: int, number: int) -> Tensor:
+    """The inverse of `insert`: the outputs of prompts are discarded."""
+    return torch.cat([tokens[:, :at], tokens[:, at + number :]], dim=1)
+
+
+def prompt_text(clip: FrozenClip, prompts: Tensor, *, head: int, num_words: int) -> None:
+    """Prompts (layers, P, D) for the first layers: `head` of them after start-of-text, the rest before the last slot of the row.
+
+    The first layer's prompts receive CLIP's positions, so the words move up by `head`. Outputs of prompts are discarded where the
+    next layer has its own; the last ones flow on to the top. The token read is P after the caption's end-of-text index: the end of
+    text itself when all prompts are at the head. ValueError if words and prompts do not fit the context.
+    """
+    layers, number = prompts.shape[:2]
+    room = clip.context_length - number
+    if num_words > room:
+        raise ValueError(
+            f"{num_words} words and {number} text prompts do not fit the {clip.context_length} tokens of {clip.name}; "
+            f"set dataset.words to at most {room}"
+        )
+
+    def put(layer: int) -> TokenHook:
+        def change(tokens: Tensor, flow: Flow) -> Tensor:
+            tokens = insert(tokens, prompts[layer, head:], at=tokens.shape[1] - 1)
+            return insert(tokens, prompts[layer, :head], at=1)
+
+        return change
+
+    def move_read(tokens: Tensor, flow: Flow) -> Tensor:
+        flow.read = flow.read + number
+        return tokens
+
+    def discard(tokens: Tensor, flow: Flow) -> Tensor:
+        tokens = drop(tokens, at=1, number=head)
+        return drop(tokens, at=tokens.shape[1] - 1 - (number - head), number=number - head)
+
+    clip.text.embedding += [move_read, put(0)]
+    for layer in range(1, layers):
+        clip.text.hooks[layer - 1].after.append(discard)
+        clip.text.hooks[layer].before.append(put(layer))
