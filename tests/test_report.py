@@ -57,7 +57,7 @@ def write_embeddings(path, *, noise, seed):
     text = video + noise * np.random.default_rng(seed).normal(size=(6, 6)).astype(np.float32)
     ids = {"video_id": VIDEOS, "caption_id": [f"c{i}" for i in range(6)]}
     links = {"video_of_text": rows, "twin_of": rows[::2], "directed": rows % 2 == 0}
-    made = embeddings.Embeddings(video=video, text=text, twin=video[::2], **ids, **links)
+    made = embeddings.Embeddings(video=video, text=text, twin=video[::2], mask=np.ones((6, 1), bool), **ids, **links)
     embeddings.save(path, made, attributes={"seed": seed})
 
 
@@ -109,7 +109,7 @@ def built(world):
 
 
 def stage(monkeypatch, world, out, *runs):
-    paths = [f"--{n}={out / n}" for n in ("html", "csv", "markdown", "text", "summary")]
+    paths = [f"--{n}={out / n}" for n in ("html", "csv", "markdown", "text", "trials", "summary")]
     paths += [f"--{n}={world / f'{n}.parquet'}" for n in ("captions", "videos")] + [f"--clips={world / 'clips'}"]
     monkeypatch.setattr(sys, "argv", ["report", "--runs", *map(str, runs), "--settings", "{}", *paths])
     guarded(command.main)
@@ -238,7 +238,7 @@ def test_the_markdown_table_has_a_cell_for_each_column(world):
 
 
 def test_top_orders_videos_by_score_and_ties_by_position():
-    order, scores = examples.top(np.array([[1, 0], [1, 1]]), np.array([[0.5, 0], [0, 0.5], [1, 1]]), k=2)
+    order, scores = examples.top(np.array([[0.5, 0, 1], [0.5, 0.5, 2]]), k=2)
     assert order.tolist() == [[2, 0], [2, 0]]
     assert scores.tolist() == [[1, 0.5], [2, 0.5]]
 
@@ -340,7 +340,7 @@ def test_the_stage_writes_all_five_files_and_prints_the_table(world, tmp_path, m
     summary = json.loads((tmp_path / "summary").read_text())
     assert summary["toy/small"] == {"t2v_R1": 22.0, "v2t_R1": 5.0, "RSum": 247.0, "probe": 72.0, "trainable": 1000.0}
     assert list(pd.read_csv(tmp_path / "csv")["method"]) == list(METHODS)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["csv", "html", "markdown", "summary", "text"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["csv", "html", "markdown", "summary", "text", "trials"]
 
 
 def test_the_stage_says_in_one_line_what_is_missing(world, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from pipeline.data import Split
 from pipeline.embed import embed
 from pipeline.params import Score
 from pipeline.score import gallery_hash, score
+from pipeline.validate import similarities
 from tests.conftest import small_clip
 from tests.test_train import Memory
 
@@ -61,11 +62,31 @@ def test_the_probe_compares_each_caption_with_its_own_twin_by_hand():
         video_of_text=np.array([0, 2, 2]),
         twin_of=np.array([0, 2]),
         directed=np.array([True, True, False]),
+        mask=np.ones((3, 1), bool),
     )
     found = score(made, settings=Score(bootstrap=10))
     # caption 0: 1 against 0, a win; caption 1: 0.8 against 0.8, a tie
     assert (found["probe"]["accuracy"], found["probe"]["ties"]) == (75.0, 1)
     assert found["t2v"]["R1"] == 100.0
+
+
+def test_where_queries_weigh_the_frames_scores_equal_a_loop_over_pairs_and_twins_use_the_same_weights():
+    rng = np.random.default_rng(0)
+    video, text = rng.normal(size=(3, 4, 5)).astype(np.float32), rng.normal(size=(3, 5)).astype(np.float32)
+    mask = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1]], bool)
+    links = {"video_of_text": np.arange(3), "twin_of": np.array([1]), "directed": np.array([False, True, False])}
+    ids = {"video_id": ["a", "b", "c"], "caption_id": ["0", "1", "2"]}
+    made = embeddings.Embeddings(video=video, text=text, twin=video[1:2, [2, 1, 0, 3]], mask=mask, temperature=2.0, **links, **ids)
+
+    def pair(query, frames):
+        weight = np.exp(frames @ query / 2.0)
+        mean = (weight[:, None] * frames).sum(0) / weight.sum()
+        return mean @ query / np.linalg.norm(mean) / np.linalg.norm(query)
+
+    expected = [[pair(q, v[m]) for v, m in zip(video, mask, strict=True)] for q in text]
+    np.testing.assert_allclose(similarities(made), expected, rtol=1e-5, atol=1e-6)
+    # The same frames in another order weigh the same: a method whose features are those of single frames is blind to time.
+    assert score(made, settings=Score(bootstrap=10))["probe"]["accuracy"] == 50.0
 
 
 def test_the_hash_of_the_gallery_ignores_order_and_notices_a_missing_video():
@@ -86,8 +107,9 @@ def test_a_twin_that_is_not_a_number_is_an_error_that_names_the_caption():
         score(made, settings=Score(bootstrap=10))
 
 
-def test_embeddings_survive_the_file_and_a_damaged_file_is_named(tmp_path):
-    _, made = scored("zero_shot")
+@pytest.mark.parametrize("temperature", [None, 5.0])
+def test_embeddings_survive_the_file_and_a_damaged_file_is_named(tmp_path, temperature):
+    made = embeddings.Embeddings(**vars(scored("zero_shot")[1]) | {"temperature": temperature})
     embeddings.save(tmp_path / "e.h5", made, attributes={"run": "x", "seed": 3})
     again, about = embeddings.load(tmp_path / "e.h5")
     assert about == {"run": "x", "seed": 3}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -11,14 +12,18 @@ from pipeline.sources import sources
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 # Left never imports right.
 LAYERS = (
-    ("parse", "params", "recipes", "record", "files", "progress", "units", "sources", "device", "embeddings"),
+    ("parse", "params", "registry", "recipes", "record", "files", "progress", "units", "sources", "device", "embeddings"),
     ("world", "video", "datasets", "splits"),
     ("tower", "clip", "loss", "similarity", "ranks", "metrics", "optim", "bert_adam"),
-    ("methods", "checkpoint", "data", "cost", "dead", "budget", "pretrain"),
-    ("embed", "validate", "score"),
-    ("train", "examples", "report", "charts", "page"),
+    ("parts",),
+    ("methods", "checkpoint", "data", "cost", "dead", "pretrain"),
+    ("embed", "validate", "score", "budget"),
+    ("train", "examples", "report", "trials", "charts", "page"),
     ("stages",),
 )
+# What a rule names instead of a module: code of a folder, and sections of params.yaml.
+CODE = {"method_code": "methods", "dataset_code": "datasets"}
+SECTIONS = {"train_of": {"train", "methods"}, "config_of": {"methods"}, "shape_of": {"datasets"}, "dataset_of": {"datasets"}}
 
 
 def modules():
@@ -31,6 +36,7 @@ def imported(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
+            assert node.module and not node.level, "imports are absolute: `sources` reads no other"
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -39,6 +45,22 @@ def layer(name):
     found = [number for number, names in enumerate(LAYERS) if name in names]
     assert len(found) == 1, f"{name} belongs to one layer of {__file__}"
     return found[0]
+
+
+def rules():
+    """The text of each rule by its name."""
+    text = "\n".join(path.read_text() for path in (PIPELINE / "rules").glob("*.smk"))
+    return dict(re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", text, flags=re.MULTILINE))
+
+
+def dvc():
+    """(name, stage, the rules it may run) of each stage."""
+    for name, stage in yaml.safe_load((PIPELINE.parent / "dvc.yaml").read_text())["stages"].items():
+        yield name, stage, re.search(r"--allowed-rules ([a-z ]+) --", stage["cmd"]).group(1).split()
+
+
+def test_every_module_has_its_layer():
+    assert {path.relative_to(PIPELINE).parts[0].removesuffix(".py") for path, _ in modules()} - {"__init__"} == set(chain(*LAYERS))
 
 
 def test_imports_point_one_way():
@@ -58,8 +80,10 @@ def test_only_clip_py_imports_open_clip():
 
 
 def test_no_method_imports_another_and_nothing_imports_a_method_by_name():
+    named = {f"pipeline.methods.{path.stem}" for path in (PIPELINE / "methods").glob("*.py")} - {"pipeline.methods.__init__"}
     for path, tree in modules():
-        assert not [name for name in imported(tree) if re.fullmatch(r"pipeline\.methods\.[a-z_]+", name)], path
+        texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        assert not named & {*imported(tree), *texts}, path
 
 
 def test_no_file_is_longer_than_an_idea():
@@ -74,17 +98,26 @@ def test_the_sources_of_a_stage_are_what_it_imports_and_no_more():
 
 
 def test_every_rule_has_a_stage_a_log_and_code_among_its_inputs():
-    text = "\n".join(path.read_text() for path in (PIPELINE / "rules").glob("*.smk"))
-    for rule, body in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", text, flags=re.MULTILINE):
+    for rule, body in rules().items():
         assert (PIPELINE / "stages" / f"{rule}.py").is_file(), rule
         assert f"pipeline.stages.{rule} " in body and f'sources("pipeline.stages.{rule}")' in body, rule
         assert f'"logs/{rule}/' in body and "benchmark:" in body and "resources:" in body, rule
 
 
-def test_dvc_depends_on_all_code_that_its_stages_run():
-    stages = yaml.safe_load((PIPELINE.parent / "dvc.yaml").read_text())["stages"]
-    for name, stage in stages.items():
-        rules = re.search(r"--allowed-rules ([a-z ]+) --", stage["cmd"]).group(1).split()
+def test_dvc_depends_on_the_code_that_its_stages_run_and_on_no_other():
+    for name, stage, allowed in dvc():
+        folders = {folder for word, folder in CODE.items() for rule in allowed if word in rules()[rule]}
+        loaded = [f"pipeline.{folder}.{path.stem}" for folder in folders for path in (PIPELINE / folder).glob("*.py")]
+        code = sources(*(f"pipeline.stages.{rule}" for rule in allowed), *loaded)
+        wanted = {Path(path).absolute().relative_to(PIPELINE.parent).as_posix() for path in code}
         listed = [path for path in stage["deps"] if path.startswith("pipeline")]
-        wanted = {Path(p).absolute().relative_to(PIPELINE.parent).as_posix() for p in sources(*(f"pipeline.stages.{r}" for r in rules))}
         assert not [path for path in wanted if not any(path == dep or path.startswith(f"{dep}/") for dep in listed)], name
+        assert not [dep for dep in listed if dep.endswith(".py") and dep not in wanted], name
+
+
+def test_dvc_depends_on_the_parameters_and_recipes_of_its_rules():
+    for name, stage, allowed in dvc():
+        bodies = "".join(rules()[rule] for rule in allowed)
+        wanted = {*re.findall(r"PARAMS\.(\w+)", bodies)}.union(*(sections for word, sections in SECTIONS.items() if f"{word}(" in bodies))
+        assert not wanted - {key.split(".")[0] for key in stage["params"]}, name
+        assert ("recipes" in stage["deps"]) == ("train_of(" in bodies), name

@@ -168,7 +168,7 @@ def test_the_twin_reverses_real_frames_and_leaves_padding_in_place():
 def test_validation_has_no_probe_without_directed_captions(clip):
     made, rate = embed(clip, planted(clip, videos=16, captions=1), device=torch.device("cpu"))
     assert validation(made)["probe"] is None and rate > 0
-    assert made.twin.shape == (0, 24)
+    assert made.twin.shape == (0, 16)
 
 
 def test_bfloat16_towers_train_close_to_float32(tmp_path):

@@ -61,6 +61,12 @@ def dataset_code(wildcards):
     return sources(f"pipeline.datasets.{wildcards.dataset}")
 
 
+def searches(wildcards):
+    """The trials of each run's rate, where params.yaml asks for a search."""
+    runs = PARAMS.run.methods if PARAMS.search.gains else []
+    return expand(TRIALS, dataset=wildcards.dataset, run=runs)
+
+
 def finished_runs(wildcards):
     return [
         folder

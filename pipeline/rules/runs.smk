@@ -143,6 +143,7 @@ rule report:
             run=finished_runs(w),
             file=("metrics.json", "cost.json", "train.json", "embeddings.h5"),
         ),
+        searches=searches,
         captions="work/{dataset}/test/captions.parquet",
         videos="work/{dataset}/test/videos.parquet",
         clips=lambda w: expand(
@@ -159,6 +160,7 @@ rule report:
         csv="results/{dataset}/table.csv",
         markdown="results/{dataset}/table.md",
         text="results/{dataset}/table.txt",
+        trials="results/{dataset}/trials.csv",
         summary="results/{dataset}/summary.json",
     log:
         "logs/report/{dataset}.log",
@@ -176,4 +178,4 @@ rule report:
     shell:
         "python -m pipeline.stages.report --runs {params.runs} --captions {input.captions} --videos {input.videos}"
         " --clips {params.clips} --settings {params.settings:q} --html {output.html} --csv {output.csv} --markdown {output.markdown} --text {output.text}"
-        " --summary {output.summary} 2>&1 | tee {log}"
+        " --searches {input.searches} --trials {output.trials} --summary {output.summary} 2>&1 | tee {log}"

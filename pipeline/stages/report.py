@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import embeddings, examples, files, page, params, report
+from pipeline import embeddings, examples, files, page, params, report, trials
 from pipeline.stages import guarded
 
 
@@ -25,6 +25,7 @@ def main() -> None:
     score = params.from_json(params.Score, args.settings, where="score") if args.settings else None
     html = page.render(results, df, shown=shown, thumbnails=thumbnails, score=score)
     tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: report.to_markdown(df), args.text: f"{report.to_text(df)}\n"}
+    tables[args.trials] = trials.table(args.searches).to_csv(index=False)
     for target, text in {args.html: html, **tables}.items():
         with files.whole(target) as part:
             part.write_text(text, encoding="utf-8")
@@ -35,8 +36,9 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of finished runs")
+    parser.add_argument("--searches", type=Path, nargs="*", default=[], help="trials of learning rates, where they were searched")
     parser.add_argument("--settings", help="params.yaml: score, as JSON; without it the page does not tell the intervals' level")
-    for name in ("captions", "videos", "clips", "html", "csv", "markdown", "text", "summary"):
+    for name in ("captions", "videos", "clips", "html", "csv", "markdown", "text", "trials", "summary"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     return parser.parse_args()
 

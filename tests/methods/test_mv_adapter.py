@@ -1,22 +1,27 @@
 """MV-Adapter against the numbers of mv_adapter.md 9 (made with the reference modules), its counts, and its identities."""
 
 import math
+from types import SimpleNamespace as Namespace
 
 import pytest
 import torch
 
 from pipeline import methods
+from pipeline.clip import build as architecture
 from pipeline.methods.mv_adapter import Gate, TextAdapter, VideoAdapter
+from pipeline.tower import Tower
 from tests.conftest import small_clip
+from tests.methods import naive
 
 D, M, B, T, P, L, DIM = 8, 4, 2, 3, 4, 5, 3
 MASK = torch.tensor([[1, 1, 1], [1, 1, 0]], dtype=torch.bool)
 MIXER = ("ln_1.weight", "ln_1.bias", "qkv.weight", "qkv.bias", "out.weight", "out.bias", "ln_2.weight", "ln_2.bias")
 MIXER += ("fc.weight", "fc.bias", "proj.weight", "proj.bias")
-COMMON = ("down.weight", "down.bias", "up.weight", "up.bias", "position")
-VIDEO = (*COMMON, "cc", "norm.weight", "norm.bias", *(f"mixer.{n}" for n in MIXER))
-VIDEO += tuple(f"calibration.{n}" for n in ("cc.weight", "cc.bias", "fc1.weight", "fc1.bias", "fc2.weight"))
-TEXT = (*COMMON, "norm.weight", "norm.bias", *(f"mixer.{n}" for n in MIXER))
+COMMON = tuple(f"bottleneck.{n}" for n in ("down.weight", "down.bias", "up.weight", "up.bias"))
+VIDEO = COMMON + tuple(f"temporal.{n}" for n in ("position", "cc", "norm.weight", "norm.bias", *(f"mixer.{n}" for n in MIXER)))
+VIDEO += tuple(f"temporal.calibration.cls.{n}" for n in ("cc.weight", "cc.bias", "fc1.weight", "fc1.bias", "fc2.weight"))
+TEXT = COMMON + tuple(f"words.{n}" for n in ("position", "norm.weight", "norm.bias", *(f"mixer.{n}" for n in MIXER)))
+GAINS = ("norm.weight", "ln_1.weight", "ln_2.weight", "norm_input.weight")
 
 # case: (sum, sum of absolute values) of the video and of the text output, and some rows of them
 CASES = {
@@ -84,7 +89,7 @@ def build(kind, names, length, case):
         for ordinal, name in enumerate(order):
             if name == "factor":
                 continue
-            gain = tensors[name].ndim == 1 and name in ("norm.weight", "mixer.ln_1.weight", "mixer.ln_2.weight", "norm_input.weight")
+            gain = name.endswith(GAINS)
             tensors[name].copy_(wave(tensors[name].shape, ordinal, base=float(gain), amplitude=0.1 if gain else 0.6))
     return adapter, factor
 
@@ -129,9 +134,50 @@ COUNTS = [
 @pytest.mark.parametrize(("position", "layers", "frames", "words", "norm", "expected"), COUNTS)
 def test_vit_b32_has_the_published_number_of_trainable_parameters(base_clip, position, layers, frames, words, norm, expected):
     config = {"cmt_position": position, "cmt_layers": layers, "norm_input": norm}
-    methods.attach(base_clip, methods.load("mv_adapter", config=config), shape=methods.Shape(frames, words))
-    assert sum(p.numel() for p in base_clip.trained().values()) == expected
-    base_clip.detach_all()
+    assert naive.count(base_clip, "mv_adapter", frames=frames, words=words, **config) == expected
+
+
+# One line of params.yaml for a row of tables 6, 9 and 10 -> what it has without CLIP's biases, by the sizes of mv_adapter.md 1.2 and 2.
+DOWN_UP = {"video": 49_216 + 49_920, "text": 64 * 512 + 64 + 512 * 64 + 512}
+TEXT_BLOCK, VIDEO_BLOCK, POSITIONS, CALIBRATION = 49_984 + 128 + 32 * 64, 49_984 + 128, 25 * 64 + 64, 7_248
+ROWS = {
+    "down and up": ({"temporal": "none", "text_transformer": False}, 12 * sum(DOWN_UP.values())),
+    "+ transformer": ({"temporal": "transformer"}, 3_317_184 - 12 * CALIBRATION),
+    "+ calibration": ({}, 3_317_184),
+    "text only": ({"video": False}, 12 * 118_272),
+    "visual only": ({"text": False}, 12 * 158_160),
+    "without temporal adaptation": ({"temporal": "none"}, 12 * (DOWN_UP["video"] + 118_272)),
+    "calibrated patches": ({"calibrate": "both"}, 3_317_184 + 12 * CALIBRATION),
+    "without CC": ({"cc": False}, 3_317_184 - 12 * (2 * 64 + 64 * 65 + 16 * 64)),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_each_row_of_the_ablations_is_one_line_with_its_own_number_of_parameters(base_clip, row):
+    config, expected = ROWS[row]
+    assert naive.count(base_clip, "mv_adapter", cmt_position="none", part="adapter.", **config) == expected
+
+
+def test_biases_are_trained_in_the_adapted_towers_only(base_clip):
+    counts = [naive.count(base_clip, "mv_adapter", part="clip.", **config) for config in ({}, {"video": False}, {"text": False})]
+    assert counts == [171_008, 68_096, 102_912]
+    assert naive.count(base_clip, "mv_adapter", part="clip.", clip_biases=False) == 0
+
+
+def test_towers_of_different_depth_are_tied_from_the_top_and_m_may_be_128():
+    """ViT-L/14 has 24 vision and 12 text blocks; the paper uses M = 128 there."""
+    with torch.device("meta"):
+        model = architecture("ViT-L-14-quickgelu")
+    towers = Namespace(
+        name="ViT-L-14-quickgelu",
+        vision=Tower("vision", transformer=model.visual.transformer, width=1024),
+        text=Tower("text", transformer=model.transformer, width=768),
+        unfreeze=lambda _: None,
+    )
+    adapter = methods.load("mv_adapter", config={"middle": 128, "heads": 4}).attach(towers, methods.Shape(12, 32))
+    gated = {tower: [i for i, a in enumerate(adapter[tower]) if a.gate is not None] for tower in ("vision", "text")}
+    assert gated == {"vision": [22, 23], "text": [10, 11]}
+    assert adapter["vision"][0].bottleneck.down.weight.shape == (128, 1024)
 
 
 def attach(**config):
@@ -189,6 +235,9 @@ def test_the_order_of_frames_changes_the_video_feature_once_trained(batch):
         ({"cmt_position": "sideways"}, "choose one of none, down_in"),
         ({"cmt_layers": 9}, "3 layers to tie"),
         ({"middle": 7}, "cannot be split"),
+        ({"temporal": "conv"}, "choose one of none, transformer, calibrated"),
+        ({"calibrate": "all"}, "choose one of cls, patches, both"),
+        ({"video": False, "text": False}, "both false"),
     ],
 )
 def test_what_does_not_fit_is_refused(config, message):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline import checkpoint
 from tests.workflow.conftest import fresh
 
 RUNS = "runs/motion/clip-tiny"
@@ -219,3 +220,25 @@ def test_training_killed_in_an_epoch_goes_on_from_the_last_one_to_the_same_bits(
     assert not list(states.glob("state-*.pt"))
     losses = pd.read_csv(states / "curves/plots/metrics/train/loss.tsv", sep="\t")
     assert list(losses["step"]) == [0, 1, 2]
+
+
+def test_a_search_tries_every_gain_on_validation_and_training_takes_the_best(checkout):
+    checkout.edit("params.yaml", lambda text: text + "\nsearch: {gains: [0.5, 2.0], epochs: 1}\n")
+    run = checkout.folder / "runs/motion/clip-tiny/vop"
+    done = checkout.snakemake("runs/motion/clip-tiny/vop/0/adapter.safetensors")
+    assert done.returncode == 0, done.output
+    found = json.loads((run / "search.json").read_text())
+    assert [trial["gain"] for trial in found["trials"]] == [0.5, 2.0]
+    assert [len(trial["epochs"]) for trial in found["trials"]] == [1, 1]
+    best = max(found["trials"], key=lambda trial: (trial["val"]["RSum"], -trial["gain"]))
+    assert found["gain"] == best["gain"]
+    assert checkpoint.read_header(run / "0/adapter.safetensors")["train"]["lr"] == pytest.approx(1e-2 * found["gain"])
+    assert not (run / "search").exists()
+    assert checkout.planned("runs/motion/clip-tiny/vop/0/adapter.safetensors") == {}
+    checkout.edit("params.yaml", lambda text: text.replace("gains: [0.5, 2.0]", "gains: [0.5, 3.0]"))
+    assert checkout.planned("runs/motion/clip-tiny/vop/0/adapter.safetensors") == {"search": 1, "train": 1}
+
+
+def test_a_run_may_have_seeds_of_its_own(checkout):
+    checkout.edit("params.yaml", lambda text: text.replace("  vop: {}", "  vop: {seeds: [0, 4, 5]}"))
+    assert checkout.planned() == {"train": 2, "embed": 2, "score": 2, "report": 1}

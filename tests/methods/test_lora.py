@@ -1,0 +1,64 @@
+"""LoRA against CLIP with the weights W + B A put in by hand; merged and unmerged outputs; counts."""
+
+import pytest
+import torch
+
+from pipeline import methods
+from tests.conftest import small_clip
+from tests.methods import naive
+from tests.methods.cases import SHAPE
+
+PLACES = {"out": "attn.out_proj.weight", "fc": "mlp.c_fc.weight", "proj": "mlp.c_proj.weight"}
+
+
+def by_hand(clip, *, targets, scale):
+    """Another small CLIP whose weights are changed row by row."""
+    other = small_clip()
+    for own, tower in ((clip.adapter["vision"], other.vision), (clip.adapter["text"], other.text)):
+        for changes, block in zip(own, tower.blocks, strict=True):
+            fused = [name for name in "qkv" if name in targets]
+            for place, name in enumerate(fused):
+                delta = changes["qkv"].up @ changes["qkv"].down
+                width = tower.width
+                start = "qkv".index(name) * width
+                block.attn.in_proj_weight[start : start + width] += scale * delta[place * width : (place + 1) * width]
+            for name, key in PLACES.items():
+                if name in targets:
+                    block.get_parameter(key).add_(scale * changes[name].up @ changes[name].down)
+    return other
+
+
+def outputs(clip, batch):
+    frames, mask, captions = batch
+    return clip.encode_frames(frames, mask=mask), clip.encode_text(clip.tokenize(captions, num_words=12))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("config", "scale"),
+    [({}, 1.0), ({"targets": ["q", "v"]}, 1.0), ({"targets": ["k", "out", "fc", "proj"], "rank": 4, "alpha": 8.0}, 2.0)],
+)
+def test_outputs_equal_those_of_changed_weights_and_of_merged_ones(batch, config, scale):
+    clip = naive.attach("lora", **config)
+    before = outputs(clip, batch)
+    expected = outputs(by_hand(clip, targets=config.get("targets", ["q", "k", "v"]), scale=scale), batch)
+    clip.merge()
+    assert not any(hooks.weights for tower in (clip.vision, clip.text) for hooks in tower.hooks)
+    for ours, other, merged in zip(before, expected, outputs(clip, batch), strict=True):
+        torch.testing.assert_close(ours, other, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(ours, merged, atol=1e-5, rtol=1e-5)
+    clip.detach_all()
+    for ours, plain in zip(outputs(clip, batch), outputs(small_clip(), batch), strict=True):
+        torch.testing.assert_close(ours, plain, atol=0, rtol=0)
+
+
+def test_vit_b32_has_491_520_trainable_parameters_for_qkv_and_the_closed_form_elsewhere(base_clip):
+    assert naive.count(base_clip, "lora") == 491_520
+    sizes = [(768, 768), (768, 3072), (512, 512), (512, 2048)]
+    assert naive.count(base_clip, "lora", targets=["out", "fc", "proj"]) == 12 * 8 * sum((a + b) * (1 if a == b else 2) for a, b in sizes)
+
+
+def test_an_unknown_target_and_none_are_refused():
+    for targets in (["qkv"], []):
+        with pytest.raises(ValueError, match="choose one of q, k, v, out, fc, proj"):
+            methods.attach(small_clip(), methods.load("lora", config={"targets": targets}), shape=SHAPE)

@@ -1,0 +1,28 @@
+"""ST-Adapter against its formula, one video at a time, and its count."""
+
+import torch
+
+from tests.methods import naive
+
+
+@torch.no_grad()
+def test_patches_see_the_frames_beside_them_and_padding_is_not_one(batch):
+    clip = naive.attach("st_adapter", middle=6)
+
+    def one(frames):
+        x = clip.model.visual.ln_pre(naive.embed(clip, frames))
+        for layer, block in enumerate(clip.vision.blocks):
+            module = clip.adapter["vision"][layer]
+            h = (x[:, 1:] @ module.down.weight.T + module.down.bias).view(len(x), 2, 2, 6)
+            h = naive.neighbours(h, module.conv.weight, module.conv.bias).view(len(x), 4, 6)
+            x = torch.cat([x[:, :1], x[:, 1:] + h @ module.up.weight.T + module.up.bias], 1)
+            x = block(x)
+        return naive.read(clip, x)
+
+    naive.videos(clip, batch, one)
+
+
+def test_vit_b32_has_7_110_144_trainable_parameters_in_the_vision_tower(base_clip):
+    assert naive.count(base_clip, "st_adapter", part="adapter.vision") == 7_110_144
+    assert naive.count(base_clip, "st_adapter", text="frozen") == 7_110_144
+    assert naive.count(base_clip, "st_adapter") == 7_110_144 + 12 * (2 * 512 * 64 + 64 + 512)
