@@ -18,6 +18,7 @@ class ZeroShot:
 
     paper: ClassVar[str] = "arXiv:2103.00020"
     identity_at_init: ClassVar[bool] = True
+    sees_time: ClassVar[bool] = False
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
         return nn.Module()
