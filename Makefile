@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: setup run field test check format clean
+.PHONY: setup run field test bench check format clean
 
 setup: .venv/ready
 
@@ -30,6 +30,9 @@ field: setup
 
 test: setup
 	python -m pytest
+
+bench: setup
+	python -m benchmarks.step $(ARGS)
 
 check: setup
 	ruff check .

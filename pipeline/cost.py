@@ -1,14 +1,17 @@
 """What a method costs: parameters, memory of a training step, multiply-accumulates."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.backends import cudnn, mha, mkldnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from pipeline.clip import FrozenClip
 
@@ -68,17 +71,45 @@ def parameters(clip: FrozenClip, alive: dict[str, Tensor]) -> dict[str, Any]:
 
 @torch.no_grad()
 def macs(clip: FrozenClip, *, num_frames: int, num_words: int, device: torch.device) -> dict[str, int]:
-    """Multiply-accumulates of one video and of one caption, matrix products and convolutions only, as torch counts them."""
+    """Multiply-accumulates of one video and of one caption, matrix products and convolutions only, as torch counts them.
+
+    A count follows from shapes, so the products themselves are not computed; everything else runs, masks and lengths included.
+    """
     frames = torch.zeros(1, num_frames, 3, clip.image_size, clip.image_size, dtype=torch.uint8, device=device)
     mask = torch.ones(1, num_frames, dtype=torch.bool, device=device)
     ids = clip.tokenize(["a video"], num_words=num_words).to(device)
-    counted = {}
-    for name, run in (
-        ("macs_per_video", lambda: clip.encode_frames(frames, mask=mask)),
-        ("macs_per_caption", lambda: clip.encode_text(ids)),
-    ):
-        # The plain kernel of attention: torch counts it on every device, the fused one of the CPU it does not.
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            run()  # type: ignore[no-untyped-call]
-        counted[name] = counter.get_total_flops() // 2
-    return counted
+    return {
+        "macs_per_video": _count(lambda: clip.encode_frames(frames, mask=mask)),
+        "macs_per_caption": _count(lambda: clip.encode_text(ids)),
+    }
+
+
+def _count(run: Callable[[], object]) -> int:
+    with _plain_kernels(), _Uncomputed(), FlopCounterMode(display=False) as counter:  # type: ignore[no-untyped-call]
+        run()
+    return int(counter.get_total_flops()) // 2
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Matrix products one by one: the fused kernels of attention and of recurrent layers torch does not count on every device."""
+    before = mha.get_fastpath_enabled(), mkldnn.enabled, cudnn.enabled
+    mha.set_fastpath_enabled(False)
+    mkldnn.enabled = cudnn.enabled = False  # type: ignore[assignment]
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        mha.set_fastpath_enabled(before[0])
+        mkldnn.enabled, cudnn.enabled = before[1:]
+
+
+class _Uncomputed(TorchDispatchMode):
+    """Every operation that torch counts gives zeros of the right shape."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._overloadpacket not in flop_registry:
+            return func(*args, **(kwargs or {}))
+        device = next(value.device for value in args if isinstance(value, Tensor))
+        args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (args, kwargs or {}))
+        return tree_map_only(Tensor, lambda tensor: torch.zeros_like(tensor, device=device), func(*args, **kwargs))

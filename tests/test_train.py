@@ -14,6 +14,10 @@ from tests.conftest import small_clip
 
 WORDS = 12
 NAMES = [name for name in methods.names() if name != "zero_shot"]
+# Of the small CLIP, where 2e-2 for attached and 1e-3 for CLIP's own tensors are too high or too low.
+RATES = {name: {"clip_lr": 3e-2} for name in ("bias", "ln", "proj")} | {
+    name: {"lr": 3e-3} for name in ("visual_text_adapter", "video_text_adapter")
+}
 COLOURS = ("red", "green", "blue", "white", "black", "yellow", "purple", "orange")
 
 
@@ -103,7 +107,7 @@ def test_another_seed_or_another_run_is_another_result_and_a_foreign_state_is_re
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_learns_a_planted_pairing_that_zero_shot_does_not_know(name, tmp_path):
     """Eight kinds, two videos of each in the gallery: one right video among sixteen, chance is 6 percent, the best is 50."""
-    clip, _, progress = fit(name, tmp_path, epochs=25, validate_every=25, lr=2e-2)
+    clip, _, progress = fit(name, tmp_path, epochs=25, validate_every=25, **({"lr": 2e-2} | RATES.get(name, {})))
     split = planted(clip, videos=16, captions=1, seed=1)
     trained = score(embed(clip, split, device=torch.device("cpu"))[0], settings=Score(bootstrap=1))["t2v"]
     plain = small_clip()

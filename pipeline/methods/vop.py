@@ -84,6 +84,8 @@ class Vop:
             raise ValueError(f"vop: text_prompts is {self.text_prompts}; the release layout needs an even number")
         if self.specific != "none" and not 0 < self.specific_prompts <= self.visual_prompts:
             raise ValueError(f"vop: specific_prompts is {self.specific_prompts} of {self.visual_prompts} visual_prompts")
+        if self.function and not self.visual_prompts:
+            raise ValueError("vop: function joins frames for its visual prompts, of which there are none; set visual_prompts")
         shallow = layers if not self.function else round(layers * 2 / 3) if self.shallow is None else self.shallow
         depth = layers if self.depth is None else self.depth
         if not 0 <= shallow <= layers or not 0 < depth <= layers:

@@ -144,10 +144,9 @@ def test_batch_order_padding_and_batch_size_never_change_an_embedding(case, batc
         torch.testing.assert_close(word[0], texts[row], atol=1e-5, rtol=1e-5)
 
 
-@each(CASES)
+# The released layout of VoP reads a padding token; tests/methods/test_vop.py shows that it does.
+@each([case for case in CASES if case[1].get("text_layout") != "release"])
 def test_a_text_embedding_never_depends_on_what_follows_the_end_of_text(case, batch):
-    if case[1].get("text_layout") == "release":
-        pytest.skip("the released layout reads a padding token; tests/methods/test_vop.py shows that it does")
     clip = shake(attached(case))
     ids = clip.tokenize(batch[2], num_words=WORDS)
     other = ids.clone()
@@ -205,7 +204,6 @@ def test_activation_checkpointing_gives_the_same_gradients(case, batch):
 @each(TRAINABLE)
 def test_bfloat16_autocast_gives_float32_gradients_close_to_those_of_float32(case, batch):
     clip = shake(attached(case))
-    exact = gradients(clip, batch)
 
     def rounded(clip, batch):
         with torch.autocast("cpu", dtype=torch.bfloat16):

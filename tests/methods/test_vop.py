@@ -212,6 +212,8 @@ def test_what_does_not_fit_is_refused_with_the_way_out(clip):
         methods.attach(clip, methods.load("vop", config={"text_layout": "suffix"}), shape=SHAPE)
     with pytest.raises(ValueError, match="depth 2 of 3 layers is defined for plain VoP only"):
         attach(small_clip(), "vop_f", depth=2)
+    with pytest.raises(ValueError, match="of which there are none"):
+        attach(small_clip(), "vop_f", visual_prompts=0)
     with pytest.raises(ValueError, match="specific_prompts is 9 of 8"):
         attach(small_clip(), "vop_p", specific_prompts=9)
     with pytest.raises(ValueError, match="shallow is 4 and depth None; small has 3 layers"):

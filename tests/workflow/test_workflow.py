@@ -223,7 +223,7 @@ def test_training_killed_in_an_epoch_goes_on_from_the_last_one_to_the_same_bits(
 
 
 def test_a_search_tries_every_gain_on_validation_and_training_takes_the_best(checkout):
-    checkout.edit("params.yaml", lambda text: text + "\nsearch: {gains: [0.5, 2.0], epochs: 1}\n")
+    checkout.edit("params.yaml", lambda text: text.replace("{gains: []}", "{gains: [0.5, 2.0], epochs: 1}"))
     run = checkout.folder / "runs/motion/clip-tiny/vop"
     done = checkout.snakemake("runs/motion/clip-tiny/vop/0/adapter.safetensors")
     assert done.returncode == 0, done.output
