@@ -227,8 +227,8 @@ def _of_recipe(schema: type[Any], name: str, kind: str, dataset: str | None) -> 
 
 def _refuse_unknown_recipe(params: Params, name: str, *, where: str) -> None:
     """A name with @ that says nothing and has no recipe would silently be the method with its defaults."""
-    entry, known = params.methods[name], recipes.load()
-    if "@" in name and not (entry.config or entry.train or name in known):
+    entry = params.methods[name]
+    if "@" in name and not (entry.config or entry.train or name in (known := recipes.load())):
         near = [run for run in known if registry.method_of(run) == registry.method_of(name)]
         refuse_unknown(name, near or list(known), what=f"{where}: methods: nothing is set and there is no recipe for", there="recipes/ has")
 

@@ -1,12 +1,10 @@
 """Values from YAML or JSON -> a dataclass, with an error that says where the typo is and what was probably meant."""
 
-import ast
 import difflib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, fields, is_dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
@@ -69,16 +67,8 @@ def refuse_unknown(name: str, known: list[str], *, what: str, there: str) -> Non
         raise ValueError(f"{what} {name!r}; {hint}{there}: {', '.join(known) or 'none'}")
 
 
-def hyperparameters(file: Path) -> list[str]:
-    """The fields of the dataclass that a method's file names in METHOD."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    chosen = {
-        n.value.id for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Name) and _named(n.targets[0], "METHOD")
-    }
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in chosen]
-    body = [line for node in classes for line in node.body if isinstance(line, ast.AnnAssign)]
-    return [line.target.id for line in body if isinstance(line.target, ast.Name) and "ClassVar" not in ast.unparse(line.annotation)]
-
-
-def _named(target: ast.expr, name: str) -> bool:
-    return isinstance(target, ast.Name) and target.id == name
+def choose(value: str, allowed: Iterable[str], *, what: str) -> str:
+    """`value`, or ValueError with what is allowed."""
+    if value not in (known := list(allowed)):
+        raise ValueError(f"{what} is {value!r}; choose one of {', '.join(known)}")
+    return value

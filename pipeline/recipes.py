@@ -57,7 +57,8 @@ def place(run: str) -> str:
 
 def part(run: str, dataset: str | None = None) -> Part:
     """What the recipe of a run sets, on a dataset if one is named; nothing if the run has no recipe."""
-    recipe = load().get(run)
+    # Every workflow asks this of every run before it starts: the files are read only for a name that can have a recipe.
+    recipe = load().get(run) if "@" in run else None
     if recipe is None:
         return Part()
     there = recipe.datasets.get(dataset or "", Values())
@@ -100,6 +101,8 @@ def _read(file: Path) -> dict[str, Recipe]:
     recipes = {run: parse(Recipe, entry or {}, where=f"recipes/{file.name}: {run}") for run, entry in values.items()}
     for run, recipe in recipes.items():
         where = f"recipes/{file.name}: {run}"
+        if "@" not in run:
+            raise ValueError(f"{where} has the name of a method; call it {run}@ and a word")
         _refuse_both(recipe.stated, recipe.ours, where)
         for dataset, said in recipe.datasets.items():
             refuse_unknown(dataset, DATASETS, what=f"{where}: unknown dataset", there="there are")

@@ -43,6 +43,11 @@ def method_of(run: str) -> str:
     return run.split("@")[0]
 
 
+def module_of(run: str) -> str:
+    """The module of a run's method."""
+    return entries()[method_of(run)].module
+
+
 def _variants(file: Path) -> dict[str, dict[str, Any]]:
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and _named(node, "VARIANTS") and node.value is not None:

@@ -67,10 +67,3 @@ def attach(clip: FrozenClip, method: Method, *, shape: Shape) -> FrozenClip:
         raise ValueError(f"dataset.words is {shape.num_words}, but {clip.name} reads at most {clip.context_length} tokens")
     clip.adapter = method.attach(clip, shape)
     return clip
-
-
-def choose(value: str, allowed: tuple[str, ...], *, what: str) -> str:
-    """`value`, or ValueError with what is allowed."""
-    if value not in allowed:
-        raise ValueError(f"{what} is {value!r}; choose one of {', '.join(allowed)}")
-    return value

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
-from pipeline.methods import Shape, choose
+from pipeline.methods import Shape
+from pipeline.parse import choose
 from pipeline.parts.bottleneck import Bottleneck
 from pipeline.parts.mixer import Mixer
 from pipeline.parts.prompts import normal, prompt_text

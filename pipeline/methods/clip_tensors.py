@@ -12,7 +12,8 @@ from typing import ClassVar
 from torch import nn
 
 from pipeline.clip import FrozenClip
-from pipeline.methods import Shape, choose
+from pipeline.methods import Shape
+from pipeline.parse import choose
 
 VARIANTS = {
     "full_finetune": {"which": "all"},

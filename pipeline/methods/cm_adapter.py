@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
-from pipeline.methods import Shape, choose
+from pipeline.methods import Shape
+from pipeline.parse import choose
 from pipeline.parts.bottleneck import add, quick_gelu
 
 SITES = ("attention", "mlp")
@@ -46,7 +47,7 @@ class CmAdapter:
         modules = nn.ModuleDict({"shared": slices})
         for tower in (clip.vision, clip.text):
             layers = nn.ModuleList()
-            for hooks, shared in zip(reversed(tower.hooks), reversed(list(slices)), strict=False):
+            for hooks, shared in zip(reversed(tower.hooks), reversed(list(slices)[depth - len(tower.hooks) :]), strict=True):
                 assert isinstance(shared, nn.ModuleDict)
                 own = nn.ModuleDict({site: Private(tower.width, self.rank, self.shared) for site in SITES})
                 for site, branch in zip(SITES, (hooks.attention, hooks.mlp), strict=True):

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
-from pipeline.methods import Shape, choose
+from pipeline.methods import Shape
+from pipeline.parse import choose
 from pipeline.parts.bottleneck import Bottleneck, quick_gelu
 from pipeline.parts.mixer import Mixer
 from pipeline.tower import BranchHook, Site, Tower
@@ -84,7 +85,7 @@ class MvAdapter:
         depth = min(len(clip.vision.blocks), len(clip.text.blocks))
         choose(self.cmt_position, POSITIONS, what="mv_adapter: cmt_position")
         choose(self.temporal, TEMPORAL, what="mv_adapter: temporal")
-        choose(self.calibrate, tuple(CALIBRATED), what="mv_adapter: calibrate")
+        choose(self.calibrate, CALIBRATED, what="mv_adapter: calibrate")
         if not 0 <= self.cmt_layers <= depth:
             raise ValueError(f"mv_adapter: cmt_layers is {self.cmt_layers}; {clip.name} has {depth} layers to tie")
         if self.middle % self.heads:

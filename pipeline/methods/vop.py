@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
-from pipeline.methods import Shape, choose
+from pipeline.methods import Shape
+from pipeline.parse import choose
 from pipeline.parts.context import MODELS, Context
 from pipeline.parts.masks import hide_keys
 from pipeline.parts.prompts import drop, insert, normal, prompt_text

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.parse import choose
 from pipeline.tower import BranchHook, Site, Tower
 
 
@@ -23,9 +24,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self, width: int, middle: int, *, activation: str) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
-        self.activation = ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[choose(activation, ACTIVATIONS, what="activation")]
         self.down, self.up = nn.Linear(width, middle), nn.Linear(middle, width)
         for tensor in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(tensor)
@@ -54,11 +53,7 @@ def adapt_mlp(tower: Tower, *, middle: int, scale: float = 0.1) -> nn.ModuleList
     return adapters
 
 
-TEXTS = ("adapter", "frozen")
-
-
 def adapt_text(tower: Tower, *, text: str, middle: int) -> nn.ModuleDict:
     """The text tower of a method that its paper defines for video only: AdaptMLP, or frozen."""
-    if text not in TEXTS:
-        raise ValueError(f"text is {text!r}; choose one of {', '.join(TEXTS)}")
+    choose(text, ("adapter", "frozen"), what="text")
     return nn.ModuleDict({"text": adapt_mlp(tower, middle=middle)} if text == "adapter" else {})

@@ -54,7 +54,7 @@ def backbone_weights(wildcards):
 
 
 def method_code(wildcards):
-    return sources(registry.entries()[registry.method_of(wildcards.run)].module)
+    return sources(registry.module_of(wildcards.run))
 
 
 def dataset_code(wildcards):

@@ -121,7 +121,7 @@ def _header(
 def _fingerprint(header: dict[str, Any], about: dict[str, Any], args: argparse.Namespace) -> str:
     """Everything the result depends on: another commit with the same code may continue a run, other code may not."""
     parts: list[Any] = [{k: v for k, v in header.items() if k != "commit"}, about["device"], about["threads"], about["versions"]]
-    code = sources("pipeline.stages.train", registry.entries()[registry.method_of(args.run)].module)
+    code = sources("pipeline.stages.train", registry.module_of(args.run))
     parts += [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
