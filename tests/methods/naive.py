@@ -46,6 +46,18 @@ def videos(clip, batch, one):
         torch.testing.assert_close(found[row, :real], one(frames[row, :real]), atol=2e-5, rtol=1e-4)
 
 
+def vision(clip, batch, block, *, embed=embed):
+    """The same for methods that change blocks only: `block` (tokens, layer -> tokens) after `embed` and ln_pre."""
+
+    def one(frames):
+        x = clip.model.visual.ln_pre(embed(clip, frames))
+        for layer in range(len(clip.vision.blocks)):
+            x = block(x, layer)
+        return read(clip, x)
+
+    videos(clip, batch, one)
+
+
 def texts(clip, batch, block):
     """Each caption, without padding, through `block` (tokens, layer -> tokens), against encode_text."""
     ids = clip.tokenize(batch[2], num_words=SHAPE.num_words)

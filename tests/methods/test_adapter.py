@@ -32,13 +32,7 @@ def test_both_towers_equal_the_formula(batch, run, site, scale, placement):
     clip = naive.attach(run, placement=placement)
     how = {"site": site, "placement": placement, "scale": scale}
 
-    def one(frames):
-        x = clip.model.visual.ln_pre(naive.embed(clip, frames))
-        for layer in range(3):
-            x = step(clip, clip.vision, layer, x, **how)
-        return naive.read(clip, x)
-
-    naive.videos(clip, batch, one)
+    naive.vision(clip, batch, lambda x, layer: step(clip, clip.vision, layer, x, **how))
     naive.texts(clip, batch, lambda x, layer: step(clip, clip.text, layer, x, mask=naive.causal(x.shape[1]), **how))
 
 

@@ -16,22 +16,20 @@ def bottleneck(module, x):
 def test_time_then_space_then_the_joint_adapter(batch, position):
     clip = naive.attach("aim", middle=6, position=position)
 
-    def one(frames):
+    def embed(clip, frames):
         z = naive.embed(clip, frames)
-        if position:
-            z = z + clip.adapter["frames"]["position"][: len(z), None]
-        x = clip.model.visual.ln_pre(z)
-        for layer, block in enumerate(clip.vision.blocks):
-            modules = clip.adapter["vision"][layer]
-            over_time = torch.stack([block.attention(block.ln_1(x[None, :, place]))[0] for place in range(x.shape[1])], 1)
-            x = x + bottleneck(modules["time"], over_time)
-            space = block.attention(block.ln_1(x))
-            x = x + space + bottleneck(modules["space"], space)
-            normed = block.ln_2(x)
-            x = x + block.mlp(normed) + 0.5 * bottleneck(modules["joint"], normed)
-        return naive.read(clip, x)
+        return z + clip.adapter["frames"]["position"][: len(z), None] if position else z
 
-    naive.videos(clip, batch, one)
+    def step(x, layer):
+        block, modules = clip.vision.blocks[layer], clip.adapter["vision"][layer]
+        over_time = torch.stack([block.attention(block.ln_1(x[None, :, place]))[0] for place in range(x.shape[1])], 1)
+        x = x + bottleneck(modules["time"], over_time)
+        space = block.attention(block.ln_1(x))
+        x = x + space + bottleneck(modules["space"], space)
+        normed = block.ln_2(x)
+        return x + block.mlp(normed) + 0.5 * bottleneck(modules["joint"], normed)
+
+    naive.vision(clip, batch, step, embed=embed)
 
 
 def test_vit_b32_has_10_651_392_trainable_parameters_in_the_vision_tower_and_positions_besides(base_clip):

@@ -27,13 +27,7 @@ def step(clip, tower, layer, x, mask=None):
 def test_both_towers_equal_the_formula(batch):
     clip = naive.attach("cm_adapter", shared=6)
 
-    def one(frames):
-        x = clip.model.visual.ln_pre(naive.embed(clip, frames))
-        for layer in range(3):
-            x = step(clip, clip.vision, layer, x)
-        return naive.read(clip, x)
-
-    naive.videos(clip, batch, one)
+    naive.vision(clip, batch, lambda x, layer: step(clip, clip.vision, layer, x))
     naive.texts(clip, batch, lambda x, layer: step(clip, clip.text, layer, x, naive.causal(x.shape[1])))
 
 

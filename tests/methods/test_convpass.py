@@ -29,17 +29,14 @@ def bypass(module, x):
 def test_two_convolutions_stand_beside_attention_and_mlp(batch):
     clip = naive.attach("convpass")
 
-    def one(frames):
-        x = clip.model.visual.ln_pre(naive.embed(clip, frames))
-        for layer, block in enumerate(clip.vision.blocks):
-            modules = clip.adapter["vision"][layer]
-            normed = block.ln_1(x)
-            x = x + block.attention(normed) + 0.1 * bypass(modules["attention"], normed)
-            normed = block.ln_2(x)
-            x = x + block.mlp(normed) + 0.1 * bypass(modules["mlp"], normed)
-        return naive.read(clip, x)
+    def step(x, layer):
+        block, modules = clip.vision.blocks[layer], clip.adapter["vision"][layer]
+        normed = block.ln_1(x)
+        x = x + block.attention(normed) + 0.1 * bypass(modules["attention"], normed)
+        normed = block.ln_2(x)
+        return x + block.mlp(normed) + 0.1 * bypass(modules["mlp"], normed)
 
-    naive.videos(clip, batch, one)
+    naive.vision(clip, batch, step)
 
 
 def test_vit_b32_has_327_552_trainable_parameters_in_the_vision_tower(base_clip):

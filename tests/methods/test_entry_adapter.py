@@ -14,17 +14,14 @@ def bottleneck(module, x, mix=lambda h: h):
 def test_one_bottleneck_stands_at_the_entry_of_every_block_of_both_towers(batch):
     clip = naive.attach("visual_text_adapter", middle=6)
 
-    def one(frames):
-        x = clip.model.visual.ln_pre(naive.embed(clip, frames))
-        for layer, block in enumerate(clip.vision.blocks):
-            x = block(x + bottleneck(clip.adapter["vision"][layer], x))
-        return naive.read(clip, x)
+    def video(x, layer):
+        return clip.vision.blocks[layer](x + bottleneck(clip.adapter["vision"][layer], x))
 
     def text(x, layer):
         x = x + bottleneck(clip.adapter["text"][layer], x)
         return clip.text.blocks[layer](x, attn_mask=naive.causal(x.shape[1]))
 
-    naive.videos(clip, batch, one)
+    naive.vision(clip, batch, video)
     naive.texts(clip, batch, text)
 
 
@@ -32,18 +29,13 @@ def test_one_bottleneck_stands_at_the_entry_of_every_block_of_both_towers(batch)
 def test_the_video_one_convolves_patches_over_space_and_time_and_cls_not_at_all(batch):
     clip = naive.attach("video_text_adapter", middle=6)
 
-    def one(frames):
-        x = clip.model.visual.ln_pre(naive.embed(clip, frames))
-        for layer, block in enumerate(clip.vision.blocks):
-            module = clip.adapter["vision"][layer]
-            cls = bottleneck(module, x[:, :1])
-            mixed = bottleneck(
-                module, x[:, 1:], lambda h, w=module.conv.weight: naive.neighbours(h.view(len(h), 2, 2, 6), w).view(len(h), 4, 6)
-            )
-            x = block(x + torch.cat([cls, mixed], 1))
-        return naive.read(clip, x)
+    def block(x, layer):
+        module = clip.adapter["vision"][layer]
+        cls = bottleneck(module, x[:, :1])
+        mixed = bottleneck(module, x[:, 1:], lambda h: naive.neighbours(h.view(len(h), 2, 2, 6), module.conv.weight).view(len(h), 4, 6))
+        return clip.vision.blocks[layer](x + torch.cat([cls, mixed], 1))
 
-    naive.videos(clip, batch, one)
+    naive.vision(clip, batch, block)
 
 
 def test_vit_b32_has_the_numbers_of_the_table_they_come_from(base_clip):

@@ -9,17 +9,13 @@ from tests.methods import naive
 def test_patches_see_the_frames_beside_them_and_padding_is_not_one(batch):
     clip = naive.attach("st_adapter", middle=6)
 
-    def one(frames):
-        x = clip.model.visual.ln_pre(naive.embed(clip, frames))
-        for layer, block in enumerate(clip.vision.blocks):
-            module = clip.adapter["vision"][layer]
-            h = (x[:, 1:] @ module.down.weight.T + module.down.bias).view(len(x), 2, 2, 6)
-            h = naive.neighbours(h, module.conv.weight, module.conv.bias).view(len(x), 4, 6)
-            x = torch.cat([x[:, :1], x[:, 1:] + h @ module.up.weight.T + module.up.bias], 1)
-            x = block(x)
-        return naive.read(clip, x)
+    def block(x, layer):
+        module = clip.adapter["vision"][layer]
+        h = (x[:, 1:] @ module.down.weight.T + module.down.bias).view(len(x), 2, 2, 6)
+        h = naive.neighbours(h, module.conv.weight, module.conv.bias).view(len(x), 4, 6)
+        return clip.vision.blocks[layer](torch.cat([x[:, :1], x[:, 1:] + h @ module.up.weight.T + module.up.bias], 1))
 
-    naive.videos(clip, batch, one)
+    naive.vision(clip, batch, block)
 
 
 def test_vit_b32_has_7_110_144_trainable_parameters_in_the_vision_tower(base_clip):
