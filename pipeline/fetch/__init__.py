@@ -1,0 +1,1 @@
+"""What comes from strangers over the network: fetched whole, unpacked and read without trust."""
