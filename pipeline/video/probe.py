@@ -11,6 +11,7 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 # A video comes from strangers: it may neither open the network nor be a playlist that opens other files.
@@ -19,6 +20,8 @@ CONTAINERS = (
     "mov,mp4,matroska,webm,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,ivf,obu,gif,rm,dv,mxf,nut,wtv,mjpeg,"
     "yuv4mpegpipe,mp3,wav,flac,aac"
 )
+# Those whose index of keyframes leads a reader to the same pictures as reading from the beginning does.
+SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,10 @@ class Probe:
     fps_avg: float | None  # frames a second over the whole stream
     fps_r: float | None  # the rate that all timestamps are multiples of
     n_frames: int  # packets that hold a picture
-    duration: float  # seconds: the stream's, else the file's, else from first to last packet
+    duration: float  # seconds: the stream's, else the file's, but at least `length`; 0 if nothing says it
+    length: float  # seconds from the first packet to the end of the last one
+    tick: float  # seconds between two times that the file can tell apart
+    origin: float | None  # seconds on the file's clock when its first picture is shown; None if one cannot jump to a time of that clock
     has_audio: bool
     pix_fmt: str
     video_index: int  # position among the file's video streams: k in 0:v:k
@@ -74,7 +80,10 @@ def probe(path: Path) -> Probe:
             fps_avg=_rate(stream.average_rate),
             fps_r=_rate(stream.base_rate),
             n_frames=packets.number,
-            duration=_duration(container, stream, packets),
+            duration=max(_promised(container, stream, packets.origin), packets.seconds),
+            length=packets.seconds,
+            tick=float(stream.time_base or 0),
+            origin=packets.origin if container.format.name in SEEKABLE else None,
             has_audio=bool(container.streams.audio),
             pix_fmt=stream.pix_fmt or "",
             video_index=index,
@@ -101,41 +110,45 @@ class _Packets:
     number: int
     seconds: float
     rotation: int
+    origin: float | None
 
     @staticmethod
     def of(container: InputContainer, stream: VideoStream) -> "_Packets":
-        number, rotation = 0, None
+        number, first = 0, None
         times: list[int] = []
+        lengths = 0
         try:
             for packet in container.demux(stream):
+                # Packets that are not shown, or the empty one at the end, may be what the first picture waits for.
+                first = first or _first(stream, packet)
                 if packet.size == 0 or packet.is_discard:
                     continue
-                number += 1
+                number, lengths = number + 1, lengths + (packet.duration or 0)
                 if packet.pts is not None:
                     times += [packet.pts, packet.pts + (packet.duration or 0)]
-                if rotation is None:
-                    rotation = _rotation(stream, packet)
         except FFmpegError:
             # A broken tail: what comes before it is counted here, and the strict pass of the transcoder reports it.
             pass
-        seconds = float((max(times) - min(times)) * (stream.time_base or 0)) if times else 0.0
-        return _Packets(number=number, seconds=seconds, rotation=rotation or 0)
+        seconds = float((max(times) - min(times) if times else lengths) * (stream.time_base or 0))
+        return _Packets(number=number, seconds=seconds, rotation=first.rotation if first else 0, origin=first.time if first else None)
 
 
-def _rotation(stream: VideoStream, packet: Any) -> int | None:
-    """The rotation of the first frame in `packet`; None if the decoder gives no frame yet."""
+def _first(stream: VideoStream, packet: Any) -> VideoFrame | None:
+    """The first picture that `packet` completes; None if the decoder gives none yet."""
     try:
-        return next((frame.rotation for frame in stream.decode(packet)), None)
+        return next(iter(stream.decode(packet)), None)
     except FFmpegError:
         return None
 
 
-def _duration(container: InputContainer, stream: VideoStream, packets: _Packets) -> float:
+def _promised(container: InputContainer, stream: VideoStream, origin: float | None) -> float:
+    """The duration in seconds that the header states; 0 if it states none."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    if container.duration and container.duration > 0:
-        return float(container.duration / av.time_base)
-    return packets.seconds
+    start = (container.start_time or 0) / av.time_base
+    # The file's duration begins with its first sound, perhaps long before the first picture.
+    late = max((origin or start) - start, 0.0)
+    return max((container.duration or 0) / av.time_base - late, 0.0)
 
 
 def _ratio(value: Fraction | None) -> str:

@@ -1,27 +1,27 @@
 """Any video file -> the canonical clip: H.264 at a constant rate, a keyframe each second, no sound, the same bytes each time."""
 
 import errno
-import functools
 import hashlib
-import json
 import math
 import re
 import signal
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import ffmpeg
-import imageio_ffmpeg
 import pyarrow as pa
 from av.error import FFmpegError
 
 from pipeline.params import Clips
-from pipeline.video.probe import CONTAINERS, PROTOCOLS, Probe, opened, probe
+from pipeline.parse import choose
+from pipeline.video.command import Cut, command, count, recipe, version
+from pipeline.video.probe import Probe, opened, probe
 
 TIMEOUT = 600.0  # seconds a pass
 TOLERATED = 2  # frames more or fewer than the duration promises
+PIXELS = ("square", "stored")
+JUMP = 10.0  # seconds: a segment that starts later is not decoded from the beginning of the video
 # The report of a shard, one row a video; a number that is not known is null.
 COLUMNS: dict[str, pa.DataType] = {
     "video_id": pa.string(),
@@ -52,16 +52,24 @@ COLUMNS: dict[str, pa.DataType] = {
 DISK = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT, "File too large": errno.EFBIG}
 
 
-def transcode(source: Path, target: Path, *, settings: Clips, timeout: float = TIMEOUT) -> dict[str, Any]:
-    """Write the canonical clip of `source` to `target`; the row that says what went in and what came out.
+def transcode(
+    source: Path,
+    target: Path,
+    *,
+    settings: Clips,
+    start: float | None = None,
+    end: float | None = None,
+    timeout: float = TIMEOUT,
+) -> dict[str, Any]:
+    """Write the canonical clip of `source`, or of its part from `start` to `end` seconds, to `target`; a row about both.
 
+    Time 0 is the first picture. Frame k of the clip is what is on screen at start + k/fps seconds, for all k/fps < end - start.
     A bad file does not raise: its row has the status `missing`, `unreadable`, or `degraded` (a clip is there, but not all of
-    the video), and a sentence why. `timeout`: seconds for each of at most two passes.
-    Raises OSError if the disk, not the video, is at fault, and ValueError for settings that no video can satisfy.
+    the video), and a sentence why. `timeout`: seconds for each of at most three passes.
+    Raises OSError if the disk, not the video, is at fault, and ValueError for settings or times that no video can satisfy.
     """
-    if settings.short_side < 2 or settings.short_side % 2 or settings.fps < 1:
-        raise ValueError(f"clips: H.264 needs an even short_side and fps >= 1, not {settings.short_side} and {settings.fps}")
-    row = _blank(settings)
+    _refuse_impossible(settings, start or 0.0, end)
+    row = blank(settings)
     if not source.is_file():
         return row | {"status": "missing", "reason": "there is no such file"}
     with source.open("rb") as file:
@@ -71,73 +79,74 @@ def transcode(source: Path, target: Path, *, settings: Clips, timeout: float = T
     try:
         found = probe(source)
         row |= {key: value for key, value in asdict(found).items() if key in row}
-        reason = _encode(source, part, found=found, settings=settings, timeout=timeout)
-        made, doubts = _checked(part, found=found, settings=settings)
+        cut, promised, lack = _cut(found, settings=settings, start=start or 0.0, end=end)
+        reason = _encode(source, part, found=found, cut=cut, settings=settings, timeout=timeout)
+        made, doubts = _checked(part, seconds=promised, settings=settings)
         part.replace(target)
     except ValueError as error:
         return row | {"status": "unreadable", "reason": str(error)}
     finally:
         part.unlink(missing_ok=True)
-    reasons = "; ".join(filter(None, [reason, doubts]))
+    reasons = "; ".join(filter(None, [reason, lack, doubts]))
     return row | made | {"degraded": bool(reasons), "status": "degraded" if reasons else "ok", "reason": reasons}
 
 
-def recipe(settings: Clips) -> str:
-    """Twelve hex digits that change with the arguments or the version of ffmpeg."""
-    arguments = _command(Path("in"), Path("out"), index=0, settings=settings, strict=True)[1:]
-    return hashlib.sha256(json.dumps([version(), *arguments]).encode()).hexdigest()[:12]
-
-
-@functools.cache
-def version() -> str:
-    """The version of the ffmpeg binary."""
-    return str(imageio_ffmpeg.get_ffmpeg_version())
-
-
-def _blank(settings: Clips) -> dict[str, Any]:
+def blank(settings: Clips) -> dict[str, Any]:
     """A row about a file that nothing is known of."""
     empty = {name: "" if kind == pa.string() else None for name, kind in COLUMNS.items() if name not in ("video_id", "out_path")}
     return empty | {"degraded": False, "ffmpeg": version(), "recipe": recipe(settings)}
 
 
-def _command(source: Path, part: Path, *, index: int, settings: Clips, strict: bool) -> list[str]:
-    """The arguments of ffmpeg. `index`: which of the video streams."""
-    side = settings.short_side
-    errors = {"xerror": None, "err_detect": "explode"} if strict else {}
-    # "file:", so that a name may begin with a dash or hold a colon.
-    # One filter graph to the end: a new one, where a stream changes its size, would start its clock again.
-    reading = {"threads": 1, "reinit_filter": 0, "protocol_whitelist": PROTOCOLS, "format_whitelist": CONTAINERS}
-    picture = ffmpeg.input(f"file:{source}", **reading, **errors)[f"v:{index}"]
-    # Some videos start later than their sound; a clip starts at 0, and frame k is what is shown at k/fps seconds.
-    picture = picture.filter("setpts", "PTS-STARTPTS").filter("fps", settings.fps, round="up")
-    width, height = f"if(gte(iw,ih),-2,{side})", f"if(gte(iw,ih),{side},-2)"
-    picture = picture.filter("scale", width, height, flags="bicubic+accurate_rnd").filter("setsar", 1).filter("format", "yuv420p")
-    # One thread, and no version or date in the file: equal input gives equal bytes.
-    writing: dict[str, Any] = {"c:v": "libx264", "preset": "medium", "crf": settings.crf, "threads": 1}
-    writing |= {"g": settings.fps, "keyint_min": 1, "sc_threshold": 0, "bf": 0, "fps_mode": "passthrough"}
-    writing |= {"map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact", "flags:v": "+bitexact", "movflags": "+faststart"}
-    clip = ffmpeg.output(picture, f"file:{part}", format="mp4", **writing)
-    quiet = ("-hide_banner", "-nostdin", "-v", "error", "-filter_complex_threads", "1")
-    command: list[str] = clip.global_args(*quiet).overwrite_output().compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
-    return command
+def _refuse_impossible(settings: Clips, start: float, end: float | None) -> None:
+    if settings.short_side < 2 or settings.short_side % 2 or settings.fps < 1:
+        raise ValueError(f"clips: H.264 needs an even short_side and fps >= 1, not {settings.short_side} and {settings.fps}")
+    choose(settings.pixels, PIXELS, what="clips: pixels")
+    if not 0 <= start < (math.inf if end is None else end):
+        raise ValueError(f"a segment needs 0 <= start < end, not start={start} and end={end} seconds")
 
 
-def _encode(source: Path, part: Path, *, found: Probe, settings: Clips, timeout: float) -> str:
-    """Write `part`; "" if all went well, else why only a tolerant second pass did. Raises ValueError if that fails, too."""
+def _cut(found: Probe, *, settings: Clips, start: float, end: float | None) -> tuple[Cut, float, str]:
+    """What to take of the video, how many seconds of it should be there (0 if nothing says it), and "" or what it lacks.
+
+    Raises ValueError if it ends before `start`.
+    """
+    ends = found.length or found.duration
+    if 0 < ends <= start:
+        raise ValueError(f"the segment starts at {start:g} seconds, and the video ends at {ends:g}")
+    stop = min(math.inf if end is None else end, start + (settings.seconds or math.inf))
+    doubt = ""
+    if found.duration and stop == end and (end - found.duration) * settings.fps > TOLERATED:
+        doubt = f"the segment ends at {end:g} seconds, and the video at {found.duration:g}"
+    cut = Cut(
+        start=start,
+        seconds=stop - start if stop < math.inf else 0.0,
+        # A clock of milliseconds says 0.667 for 2/3, and one of frames is exact.
+        slack=found.tick / 2 if found.tick <= 0.001 else 0.0,
+        origin=found.origin if start > JUMP else None,
+    )
+    return cut, max(min(stop, found.duration) - start, 0.0), doubt
+
+
+def _encode(source: Path, part: Path, *, found: Probe, cut: Cut, settings: Clips, timeout: float) -> str:
+    """Write `part`; "" if all went well, else why only a tolerant last pass did. Raises ValueError if that fails, too."""
+    if cut.origin is not None:
+        jump = command(source, part, index=found.video_index, cut=cut, settings=settings, strict=True)
+        if not _run(jump, source=source, part=part, timeout=timeout) and not _is_empty(part):
+            return ""
     trouble = ""
     for strict in (True, False):
-        command = _command(source, part, index=found.video_index, settings=settings, strict=strict)
-        failure = _run(command, source=source, part=part, timeout=timeout)
+        whole = command(source, part, index=found.video_index, cut=replace(cut, origin=None), settings=settings, strict=strict)
+        failure = _run(whole, source=source, part=part, timeout=timeout)
         if not failure:
             return trouble
         trouble = f"decoding reports an error: {failure}"
     raise ValueError(f"{source.name} cannot be decoded: {failure}")
 
 
-def _run(command: list[str], *, source: Path, part: Path, timeout: float) -> str:
+def _run(arguments: list[str], *, source: Path, part: Path, timeout: float) -> str:
     """Run ffmpeg; "" or its first complaint. ValueError after `timeout` seconds; OSError if it is not the video's fault."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
+        done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired as error:
         raise ValueError(f"{source.name} took more than {timeout:g} seconds to decode") from error
     said = done.stderr.decode(errors="replace")
@@ -160,15 +169,14 @@ def _complaint(said: str, source: Path) -> str:
     return first.replace(f"file:{source}", source.name).rstrip(".")[:200]
 
 
-def _checked(part: Path, *, found: Probe, settings: Clips) -> tuple[dict[str, Any], str]:
-    """The columns that describe the clip in `part`, and "" or what it lacks. ValueError if it is no canonical clip."""
+def _checked(part: Path, *, seconds: float, settings: Clips) -> tuple[dict[str, Any], str]:
+    """The columns that describe the clip in `part`, and "" or what it lacks of `seconds`. ValueError if it is no canonical clip."""
     number, width, height = _decoded(part, settings)
     if min(width, height) != settings.short_side:
         raise ValueError(f"the clip came out as {width}x{height} pixels, without a short side of {settings.short_side}")
-    promised = math.ceil(round(settings.fps * found.duration, 6))
-    doubts = ""
-    if abs(number - promised) > TOLERATED:
-        doubts = f"the clip has {number} frames, where {found.duration:g} seconds promise {promised}"
+    promised, doubts = count(seconds, fps=settings.fps), ""
+    if promised and abs(number - promised) > TOLERATED:
+        doubts = f"the clip has {number} frames, where {seconds:g} seconds promise {promised}"
     with part.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"out_sha256": digest, "out_frames": number, "out_width": width, "out_height": height}, doubts
@@ -176,7 +184,7 @@ def _checked(part: Path, *, found: Probe, settings: Clips) -> tuple[dict[str, An
 
 def _decoded(part: Path, settings: Clips) -> tuple[int, int, int]:
     """Decode the whole clip: its frames, width, height. ValueError if one is not H.264, damaged, or not at its place in time."""
-    if part.stat().st_size == 0:
+    if _is_empty(part):
         raise ValueError("no frame could be decoded")
     with opened(part) as container:
         streams = container.streams
@@ -191,6 +199,12 @@ def _decoded(part: Path, settings: Clips) -> tuple[int, int, int]:
                 number += 1
         except FFmpegError as error:
             raise ValueError(f"the clip does not decode: {error.strerror}") from error
-        if number == 0:
-            raise ValueError("no frame could be decoded")
         return number, stream.width, stream.height
+
+
+def _is_empty(part: Path) -> bool:
+    """Whether ffmpeg, which does not call that an error, wrote no frame."""
+    if part.stat().st_size == 0:
+        return True
+    with opened(part) as container:
+        return not container.streams

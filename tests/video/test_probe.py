@@ -29,12 +29,20 @@ def test_all_facts_of_a_plain_video(landscape):
     assert (found.codec, found.width, found.height, found.pix_fmt) == ("h264", 320, 240, "yuv420p")
     assert (found.fps_avg, found.fps_r, found.n_frames, found.duration) == (25.0, 25.0, 50, 2.0)
     assert (found.sar, found.rotation, found.has_audio, found.video_index) == ("1:1", 0, False, 0)
+    assert (found.length, found.origin, found.tick) == (2.0, 0.0, 1 / 12800)
 
 
 def test_a_rotation_tag_is_seen_and_the_stored_size_kept(landscape, tmp_path):
     turned = remake(tmp_path / "turned.mp4", landscape, "-c", "copy", before=("-display_rotation", "90"))
     found = probe(turned)
     assert (found.rotation, found.width, found.height) == (90, 320, 240)
+
+
+def test_the_rotation_is_seen_where_an_edit_list_hides_the_first_frames(landscape, tmp_path):
+    turned = remake(tmp_path / "turned.mp4", landscape, "-c", "copy", before=("-display_rotation", "90"))
+    found = probe(remake(tmp_path / "edited.mp4", turned, "-c", "copy", before=("-ss", "0.5")))
+    assert (found.rotation, found.n_frames) == (90, 37)
+    assert 1.48 <= found.length <= found.duration <= 1.52
 
 
 def test_sound_is_noticed(tmp_path):
@@ -53,6 +61,20 @@ def test_a_webm_without_a_stream_duration_has_the_one_of_its_container(tmp_path)
     path = make(tmp_path / "a.webm", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", source="testsrc=s=64x64:r=10:d=1")
     found = probe(path)
     assert (found.codec, found.n_frames, found.duration) == ("vp9", 10, 1.0)
+
+
+@pytest.mark.parametrize(("ending", "origin"), [("mp4", 1.5), ("mkv", 1.5), ("ts", None)])
+def test_a_duration_begins_with_the_first_picture_and_not_with_the_first_sound(landscape, tmp_path, ending, origin):
+    sound = ("-f", "lavfi", "-i", "sine=d=3.5", "-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "aac")
+    found = probe(remake(tmp_path / f"late.{ending}", landscape, *sound, before=("-itsoffset", "1.5")))
+    assert (found.duration, found.length) == pytest.approx((2.0, 2.0), abs=0.03)
+    # Only in some containers does a jump lead to the same pictures as reading from the beginning does.
+    assert found.origin == (origin and pytest.approx(origin, abs=0.03))
+
+
+def test_a_raw_stream_is_as_long_as_its_packets(landscape, tmp_path):
+    found = probe(remake(tmp_path / "raw.h264", landscape, "-c", "copy"))
+    assert (found.duration, found.length, found.n_frames, found.origin) == (2.0, 2.0, 50, None)
 
 
 def test_packets_are_counted_in_a_file_that_was_cut_off(landscape, tmp_path):
