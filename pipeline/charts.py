@@ -1,13 +1,17 @@
-"""The geometry of the report's two figures, in pixels; the page's template draws it, so that text is escaped in one place."""
+"""The geometry of the report's figures, in pixels; the page's template draws it, so that text is escaped in one place."""
 
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from pipeline.annotations.rows import SPLITS
+from pipeline.card.text import HISTOGRAMS, bins
 from pipeline.report import Result
 from pipeline.units import count, significant
 
@@ -156,3 +160,36 @@ def _panel(title: str, lines: Mapping[str, list[tuple[float, float]]], level: fl
         "lines": drawn,
         "level": shown,
     }
+
+
+def histograms(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Panels of durations and tokens, as shares of each split, so that large and small splits compare. A bin is as wide as any other.
+
+    What was measured in no split has no panel.
+    """
+    return [_bars(kind, card) for kind in HISTOGRAMS if any(bins(card["histograms"][kind]))]
+
+
+def _bars(kind: str, card: Mapping[str, Any]) -> dict[str, Any]:
+    width, height, box = 560, 280, (44, 22, 540, 236)
+    edges, columns = card["histograms"][kind]["edges"], card["histograms"][kind]["counts"]
+    counts = {split: columns[split] for split in SPLITS if split in columns}
+    shown = list(bins(card["histograms"][kind]))
+    first, step = shown[0][0], (box[2] - box[0]) / len(shown)
+    shares = {split: [100 * column[i] / max(1, sum(column)) for i, _ in shown] for split, column in counts.items()}
+    y, thick = linear([0.0, *chain(*shares.values())], start=box[3], end=box[1]), 0.84 * step / len(shares)
+    bars = [
+        {"x": round(box[0] + step * (k + 0.08) + thick * colour, 1), "width": round(thick, 1), "colour": colour}
+        | {"y": y.at(share), "height": round(box[3] - y.at(share), 1), "title": f"{split}, {label}: {counts[split][i]:,} ({share:.1f} %)"}
+        for colour, split in enumerate(counts)
+        for k, ((i, label), share) in enumerate(zip(shown, shares[split], strict=True))
+    ]
+    borders = ["0", *map(str, edges), "∞"][first : first + len(shown) + 1]
+    cut = float(np.interp(card["words"], [0, *edges], range(len(edges) + 1), right=math.nan)) - first
+    return {
+        "title": HISTOGRAMS[kind], "unit": kind, "splits": list(counts), "bars": bars,
+        "width": width, "height": height, "box": box, "y": y.ticks(),
+        "x": [(round(box[0] + k * step, 1), text) for k, text in enumerate(borders)],
+        "level": round(box[0] + cut * step, 1) if kind == "tokens" and 0 < cut <= len(shown) else None,
+        "told": "; ".join(f"{split}: " + ", ".join(f"{label} {counts[split][i]:,}" for i, label in shown) for split in counts),
+    }  # fmt: skip

@@ -189,6 +189,12 @@ def _load(model: open_clip.CLIP, path: Path) -> None:
     open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
 
 
+def count_tokens(captions: list[str]) -> list[int]:
+    """The tokens of each caption, start and end of text included, before any is cut off."""
+    tokenizer = open_clip.SimpleTokenizer()
+    return [len(tokenizer.encode(caption)) + 2 for caption in captions]
+
+
 def build(name: str) -> open_clip.CLIP:
     """The architecture `name` with random weights; its towers are checked first, so that no HF or timm model is built."""
     if name == "clip-tiny" and name not in open_clip.list_models():

@@ -12,7 +12,9 @@ import jinja2
 import pandas as pd
 from PIL import Image
 
-from pipeline.charts import COLOURS, curves, scatter, styles
+from pipeline.annotations.rows import SPLITS
+from pipeline.card import text as card_text
+from pipeline.charts import COLOURS, curves, histograms, scatter, styles
 from pipeline.examples import FRAMES, Example
 from pipeline.params import Score
 from pipeline.report import COLUMNS, Column, Result, cell
@@ -20,13 +22,22 @@ from pipeline.units import count
 
 
 def render(
-    results: Sequence[Result], df: pd.DataFrame, *, shown: Sequence[Example], thumbnails: Mapping[str, str], score: Score | None
+    results: Sequence[Result],
+    df: pd.DataFrame,
+    *,
+    shown: Sequence[Example],
+    thumbnails: Mapping[str, str],
+    score: Score | None,
+    card: Mapping[str, Any],
 ) -> str:
     """The page. `df` is the `report.table` of `results`; `thumbnails` maps video ids to data URIs; `score` is how intervals were
-    made, None if it is not known. ValueError for results of several datasets.
+    made, None if it is not known; `card` the facts of the dataset (`pipeline.card.facts`).
+
+    ValueError for results of several datasets, and for a card of another dataset or of other missing videos.
     """
     if len(set(df["dataset"])) > 1:
         raise ValueError(f"one report is for one dataset, and these runs are of {', '.join(sorted(set(df['dataset'])))}")
+    _refuse_other_card(results[0], card)
     labels = {tuple(row[["dataset", "backbone", "method"]]): str(row["label"]) for _, row in df.iterrows()}
     runs: dict[str, list[Result]] = {label: [] for label in labels.values()}
     for result in results:
@@ -39,8 +50,31 @@ def render(
         facts=_facts(results), head=df.iloc[0], best=df.loc[df["t2v_R1"].idxmax()], runs=len(results), score=score,
         columns=COLUMNS, groups=_groups(), rows=_rows(df), scatter=scatter(df), panels=curves(runs), epochs=_epochs(results),
         styles={label: (i % COLOURS, i // COLOURS % 3) for label, i in styles(df).items()}, examples=shown,
-        thumbnails=thumbnails, number=number, aspects=aspects, frames=FRAMES, count=count,
+        thumbnails=thumbnails, number=number, aspects=aspects, frames=FRAMES, count=count, data=_dataset(card),
     )  # fmt: skip
+
+
+def _refuse_other_card(result: Result, card: Mapping[str, Any]) -> None:
+    """A card of another state of the dataset would explain numbers that are not on the page."""
+    for key, what in (("dataset", "dataset"), ("missing_hash", "missing list")):
+        ours, theirs = card[key], result.metrics[key]
+        if ours != theirs:
+            raise ValueError(f"the card is of {what} {ours} and {result.folder} of {theirs}; run rules card and score again")
+
+
+def _dataset(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The section about the dataset. Addresses stay in the card's own file: this page has none."""
+    about = card["about"]
+    return {
+        "title": about["title"],
+        "about": [(name.capitalize(), about[name]) for name in ("protocol", "licence", "citation") if about.get(name)],
+        "splits": SPLITS,
+        "tables": card_text.tables(card),
+        "panels": histograms(card),
+        "notes": card_text.notes(card),
+        "lost": card_text.lost(card),
+        "deviations": about.get("deviations") or [],
+    }
 
 
 def _facts(results: Sequence[Result]) -> list[tuple[str, str]]:

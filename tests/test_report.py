@@ -15,6 +15,7 @@ from pipeline import charts, embeddings, examples, page, report, units
 from pipeline.params import Score
 from pipeline.stages import guarded
 from pipeline.stages import report as command
+from tests import test_card
 
 EVIL = "<script>alert(1)</script>"
 METHODS = {"zero_shot": 0, "small": 1_000, "large": 2_000_000}
@@ -89,6 +90,14 @@ def world(tmp_path_factory):
     return root
 
 
+def facts(**values):
+    """The card of the dataset that the runs are of: one video a split, among them a hostile one."""
+    videos = [test_card.video(s, split=s, codec=EVIL if s == "test" else "h264") for s in ("train", "val", "test")]
+    about = {"title": f"Toy {EVIL}", "homepage": "https://example.org", "licence": "CC BY", "deviations": [f"It {EVIL} differs."]}
+    texts = {"train": [f"say {EVIL}", "one two three four"], "val": ["a"], "test": [f"say {EVIL}"]}
+    return json.loads(json.dumps(test_card.facts(videos, texts, words=5, about=about) | values, sort_keys=True))
+
+
 def load(world, *methods, seeds=(0, 1)):
     return [report.load_result(world / "runs" / m / str(s)) for m in methods or METHODS for s in seeds]
 
@@ -99,7 +108,7 @@ def build(world):
     shown = examples.examples(found, pd.read_parquet(world / "captions.parquet"))
     clips = examples.clips(shown, pd.read_parquet(world / "videos.parquet"), root=world / "clips")
     thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}
-    html = page.render(results, report.table(results), shown=shown, thumbnails=thumbnails, score=Score())
+    html = page.render(results, report.table(results), shown=shown, thumbnails=thumbnails, score=Score(), card=facts())
     return html, shown, thumbnails
 
 
@@ -111,7 +120,8 @@ def built(world):
 def stage(monkeypatch, world, out, *runs):
     paths = [f"--{n}={out / n}" for n in ("html", "csv", "markdown", "text", "trials", "summary")]
     paths += [f"--{n}={world / f'{n}.parquet'}" for n in ("captions", "videos")] + [f"--clips={world / 'clips'}"]
-    monkeypatch.setattr(sys, "argv", ["report", "--runs", *map(str, runs), "--settings", "{}", *paths])
+    (world / "card.json").write_text(json.dumps(facts()))
+    monkeypatch.setattr(sys, "argv", ["report", "--runs", *map(str, runs), "--settings", "{}", "--card", str(world / "card.json"), *paths])
     guarded(command.main)
 
 
@@ -136,7 +146,7 @@ def test_runs_of_different_datasets_may_stand_in_one_table_but_not_on_one_page(w
     df = report.table(results)
     assert len(df) == 4
     with pytest.raises(ValueError, match="elsewhere, toy"):
-        page.render(results, df, shown=[], thumbnails={}, score=Score())
+        page.render(results, df, shown=[], thumbnails={}, score=Score(), card=facts())
 
 
 def test_the_table_holds_means_and_sample_deviations_over_seeds(world):
@@ -318,11 +328,72 @@ def test_the_same_runs_give_the_same_bytes(world, built):
 
 def test_the_level_of_the_intervals_is_told_only_if_it_is_known(world):
     results = load(world, "small", seeds=(0,))
-    pages = [page.render(results, report.table(results), shown=[], thumbnails={}, score=s) for s in (Score(confidence=0.9), None)]
+    parts = {"shown": [], "thumbnails": {}, "card": facts()}
+    pages = [page.render(results, report.table(results), score=s, **parts) for s in (Score(confidence=0.9), None)]
     assert "its 90 % interval" in pages[0]
     assert "2,000 resamples" in pages[0]
     assert "its confidence interval" in pages[1]
     assert "resamples" not in pages[1]
+
+
+def section(html):
+    """The part of the page about the dataset."""
+    return re.search(r'<section aria-labelledby="data-title">.*?</section>', html, flags=re.DOTALL).group()
+
+
+def test_the_page_has_a_section_about_the_dataset_with_its_numbers(built):
+    html = section(built[0])
+    assert "<h2" in html and "The dataset: Toy &lt;script&gt;" in html
+    for label, cells in dict(rows for _, table in test_card.card_text.tables(facts()) for rows in table).items():
+        assert f'<th scope="row">{label}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) in html
+    assert "<td>1 (50.0 %)</td>" in html
+    assert "1 of 1 test captions are also in train" in html
+    assert "<strong>Deviation.</strong> It &lt;script&gt;alert(1)&lt;/script&gt; differs." in html
+    assert "example.org" not in html
+
+
+def test_histograms_have_a_bar_for_each_split_and_bin_and_are_told_to_who_cannot_see_them(built):
+    html = section(built[0])
+    assert html.count("<desc") == 2
+    assert re.findall(r"</svg>(\w+)</li>", html) == ["train", "val", "test"] * 2
+    assert "train: 2\u20135 1; val: 2\u20135 1; test: 2\u20135 1</desc>" in html
+    assert "test, 2\u20135: 1 (100.0 %)" in html
+    assert len(re.findall(r'<rect class="block k\d" x=', html)) == 6
+    assert html.count("cut here") == 1
+
+
+def histogram_card(counts, *, words=32, edges=(8, 16, 32)):
+    histogram = {"edges": list(edges), "counts": counts}
+    return {"histograms": {"tokens": histogram, "seconds": {"edges": [1], "counts": {"train": [0, 0]}}}, "words": words}
+
+
+def test_bars_are_shares_of_their_split_between_the_first_and_last_filled_bin():
+    panels = charts.histograms(histogram_card({"train": [0, 3, 1, 0], "test": [0, 1, 0, 0]}))
+    assert [panel["unit"] for panel in panels] == ["tokens"]
+    panel = panels[0]
+    left, top, right, bottom = panel["box"]
+    assert panel["x"] == [(left, "8"), ((left + right) / 2, "16"), (right, "32")]
+    assert [bar["title"] for bar in panel["bars"]] == [
+        "train, 8\u201316: 3 (75.0 %)",
+        "train, 16\u201332: 1 (25.0 %)",
+        "test, 8\u201316: 1 (100.0 %)",
+        "test, 16\u201332: 0 (0.0 %)",
+    ]
+    assert [bar["height"] for bar in panel["bars"]] == pytest.approx([(bottom - top) * share for share in (0.75, 0.25, 1, 0)])
+
+
+@pytest.mark.parametrize(("words", "place"), [(32, 1.0), (24, 0.75), (8, None), (77, None)])
+def test_the_limit_of_captions_is_drawn_where_it_lies_among_the_bins(words, place):
+    panel = charts.histograms(histogram_card({"train": [0, 3, 1, 0]}, words=words))[0]
+    left, _, right, _ = panel["box"]
+    assert panel["level"] == (None if place is None else left + place * (right - left))
+
+
+@pytest.mark.parametrize("change", [{"dataset": "elsewhere"}, {"missing_hash": "nnn"}])
+def test_a_card_of_another_dataset_or_of_other_missing_videos_is_refused(world, change):
+    results = load(world, "small")
+    with pytest.raises(ValueError, match=f"the card is of .* {next(iter(change.values()))} and .*small"):
+        page.render(results, report.table(results), shown=[], thumbnails={}, score=None, card=facts(**change))
 
 
 def test_the_page_tells_which_checkpoint_was_scored(world):

@@ -23,7 +23,7 @@ def main() -> None:
     clips = examples.clips(shown, pd.read_parquet(args.videos), root=args.clips)
     thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}
     score = params.from_json(params.Score, args.settings, where="score") if args.settings else None
-    html = page.render(results, df, shown=shown, thumbnails=thumbnails, score=score)
+    html = page.render(results, df, shown=shown, thumbnails=thumbnails, score=score, card=files.read_json(args.card))
     tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: report.to_markdown(df), args.text: f"{report.to_text(df)}\n"}
     tables[args.trials] = trials.table(args.searches).to_csv(index=False)
     for target, text in {args.html: html, **tables}.items():
@@ -38,6 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of finished runs")
     parser.add_argument("--searches", type=Path, nargs="*", default=[], help="trials of learning rates, where they were searched")
     parser.add_argument("--settings", help="params.yaml: score, as JSON; without it the page does not tell the intervals' level")
+    parser.add_argument("--card", type=Path, required=True, help="facts of the dataset, as rule card writes them")
     for name in ("captions", "videos", "clips", "html", "csv", "markdown", "text", "trials", "summary"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     return parser.parse_args()
