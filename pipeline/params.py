@@ -4,26 +4,14 @@ A key that is not here is an error with a suggestion. A comment after a field is
 """
 
 import json
-import typing
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING
 
-from pipeline import recipes, registry
-from pipeline.parse import limited, parse, refuse_unknown
+from pipeline.parse import limited, parse
 
 T = TypeVar("T")
-CHOICES = {
-    "captions": ("one", "all"),
-    "select": ("last", "best"),
-    "precision": ("float32", "bfloat16"),
-    "optimiser": ("adamw", "bert_adam"),
-    "schedule": ("cosine", "bert"),
-    "decay": ("matrices", "all", "released"),
-}
 
 
 @dataclass
@@ -53,6 +41,8 @@ class Clips:
     short_side: int = limited(224, least=16)  # pixels
     fps: int = limited(3, least=1)
     crf: int = 20
+    seconds: float = limited(0.0, least=0)  # at most the first so many seconds of a video or segment; 0: all
+    pixels: str = "square"  # or `stored`: pixels that are not square are taken as such, as the papers' code does
     shard: int = limited(200, least=1)  # videos a job
 
 
@@ -75,9 +65,28 @@ class Missing:
 
 
 @dataclass
-class Dataset:
-    """How one dataset is prepared and read."""
+class Own:
+    """How videos of your own are split where captions.csv does not say it: by a hash of `seed` and the name of the file."""
 
+    seed: int = 0
+    shares: list[float] = field(default_factory=lambda: [0.8, 0.1, 0.1])  # of train, val, test
+
+
+@dataclass
+class Dataset:
+    """How one dataset is got, prepared and read. What params.yaml leaves out is its protocol's (pipeline/protocols.yaml)."""
+
+    protocol: str = "default"  # one of pipeline/protocols.yaml: frames, words and splits as a paper has them
+    variant: str = ""  # of splits or captions: the dataset's file in pipeline/datasets/ names them; "" is its first
+    validation: str = "clean"  # the official validation videos are held out; or `paper`: they are trained on as well
+    captions_as: str = "published"  # as they come; or `paragraph`: the sentences of a video joined, where it has several in an order
+    counts: str = "assert"  # other numbers of videos and captions than the publisher's stop the run; or `report`
+    videos: str = ""  # folder of video files that you have; without it they are fetched where that is possible
+    annotations: str = ""  # folder of the publisher's annotation files that you have; without it they are fetched
+    captions: str = ""  # captions.csv of your own videos
+    exclude: str = ""  # TSV of videos to leave out, reviewed by you: video_id, reason
+    mirrors: dict[str, str] = field(default_factory=dict)  # name of a source -> another address
+    own: Own = field(default_factory=Own)
     words: int = limited(32, least=3)  # tokens a caption, start and end included
     clips: Clips = field(default_factory=Clips)
     frames: Frames = field(default_factory=Frames)
@@ -163,7 +172,7 @@ class Params:
 
     run: Run = field(default_factory=Run)
     motion: Motion = field(default_factory=Motion)
-    datasets: dict[str, Dataset] = MISSING
+    datasets: dict[str, Dataset] = field(default_factory=dict)  # a benchmark that is run needs no entry
     backbone: Backbone = field(default_factory=Backbone)
     pretrain: Pretrain = field(default_factory=Pretrain)
     train: Train = field(default_factory=Train)
@@ -173,113 +182,16 @@ class Params:
     device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
 
 
-def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
-    """The whole configuration, with what its parts must agree on. Raises ValueError."""
-    params = parse(Params, values, where=where)
-    for kind, wanted, known in (("datasets", params.run.datasets, params.datasets), ("methods", params.run.methods, params.methods)):
-        for name in wanted:
-            refuse_unknown(name, list(known), what=f"{where}: run.{kind} names", there=f"{kind} has entries for")
-    for name in params.methods:
-        if "/" in name or not name:
-            raise ValueError(f"{where}: methods.{name} cannot be a folder's name")
-        _refuse_unknown_recipe(params, name, where=where)
-        for dataset in (None, *params.datasets):
-            train_of(params, name, dataset, where=where)
-    for name in params.run.methods:
-        for dataset in params.run.datasets:
-            _refuse_other_dataset(params, name, dataset, where=where)
-    if not all(gain > 0 for gain in params.search.gains):
-        raise ValueError(f"{where}: search: gains are {params.search.gains}; all must be positive")
-    if params.pretrain.pairs < params.pretrain.batch:
-        raise ValueError(f"{where}: pretrain: {params.pretrain.pairs} pairs do not fill a batch of {params.pretrain.batch}")
-    return params
-
-
-def train_of(params: Params, name: str, dataset: str | None = None, *, where: str = "params.yaml") -> Train:
-    """The training of one run on a dataset: the shared section, over it the run's recipe, over both the run's own values."""
-    place, own = f"{where}: methods.{name}.train", params.methods[name].train
-    values = asdict(params.train) | _of_recipe(Train, name, "train", dataset)
-    train = parse(Train, values | dict(own), where=place)
-    for key, allowed in CHOICES.items():
-        if getattr(train, key) not in allowed:
-            raise ValueError(f"{place}: {key} is {getattr(train, key)!r}; choose {' or '.join(allowed)}")
-    if len(train.betas) != 2:
-        raise ValueError(f"{place}: betas is {train.betas}; give two numbers")
-    if train.half and train.optimiser != "bert_adam":
-        raise ValueError(f"{place}: half needs optimiser: bert_adam, not {train.optimiser}")
-    if not train.gradient_gain > 0:
-        raise ValueError(f"{place}: gradient_gain is {train.gradient_gain}; it must be positive")
-    return train
-
-
-def config_of(params: Params, name: str, dataset: str | None = None) -> str:
-    """The hyper-parameters that the run's recipe and, over it, params.yaml set for one run on a dataset, as JSON."""
-    return json.dumps(recipes.part(name, dataset).config | params.methods[name].config, sort_keys=True)
-
-
-def _of_recipe(schema: type[Any], name: str, kind: str, dataset: str | None) -> dict[str, Any]:
-    """What the recipe of a run says of its training or its dataset. ValueError for a key that `schema` does not have."""
-    values: dict[str, Any] = getattr(recipes.part(name, dataset), kind)
-    if values:
-        parse(schema, values, where=f"{recipes.place(name)}: {kind}")
-    return values
-
-
-def _refuse_unknown_recipe(params: Params, name: str, *, where: str) -> None:
-    """A name with @ that says nothing and has no recipe would silently be the method with its defaults."""
-    entry = params.methods[name]
-    if "@" in name and not (entry.config or entry.train or name in (known := recipes.load())):
-        near = [run for run in known if registry.method_of(run) == registry.method_of(name)]
-        refuse_unknown(name, near or list(known), what=f"{where}: methods: nothing is set and there is no recipe for", there="recipes/ has")
-
-
-def _refuse_other_dataset(params: Params, name: str, dataset: str, *, where: str) -> None:
-    has = recipes.flat(asdict(params.datasets[dataset]))
-    for key, value in recipes.flat(_of_recipe(Dataset, name, "dataset", dataset)).items():
-        if has[key] != value:
-            raise ValueError(
-                f"{where}: datasets.{dataset}.{key} is {has[key]}, but {recipes.place(name)} was made with {value}; "
-                f"set datasets.{dataset}.{key}: {value}, or run it from another params.yaml"
-            )
-
-
-def load(path: str | Path) -> Params:
-    """Read and check a params.yaml. Raises ValueError."""
-    file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"there is no {file}; run from the folder that holds params.yaml")
-    return check(typing.cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file))), where=str(file))
-
-
 def from_json(schema: type[T], text: str, *, where: str) -> T:
     """The part of the configuration that a rule hands to its stage on the command line."""
     return parse(schema, json.loads(text), where=where)
 
 
+def only(entry: Dataset, *fields: str) -> Dataset:
+    """A dataset's settings with the defaults in all but these fields."""
+    return Dataset(**{name: getattr(entry, name) for name in fields})
+
+
 def to_json(part: Any) -> str:
     """The inverse of `from_json`, with sorted keys, so that equal settings are equal text."""
     return json.dumps(asdict(part), sort_keys=True)
-
-
-def known_files(params: Params, package: Path, *, where: str = "params.yaml") -> None:
-    """ValueError for a method or a dataset without a file, and for a hyper-parameter that its method does not have.
-
-    The files are read, not imported: this runs before every workflow, and importing torch would take longer than all the rest.
-    """
-    methods = registry.entries(package / "methods")
-    datasets = sorted(path.stem for path in (package / "datasets").glob("*.py") if path.stem != "__init__")
-    for name in params.datasets:
-        refuse_unknown(name, datasets, what=f"{where}: unknown dataset", there="pipeline/datasets/ has")
-    for name, entry in params.methods.items():
-        method = registry.method_of(name)
-        refuse_unknown(method, sorted(methods), what=f"{where}: unknown method", there="pipeline/methods/ has")
-        for key in entry.config:
-            refuse_unknown(key, methods[method].hyperparameters, what=f"{where}: methods.{name}.config: unknown key", there="there are")
-        for key in (key for dataset in (None, *params.datasets) for key in recipes.part(name, dataset).config):
-            refuse_unknown(key, methods[method].hyperparameters, what=f"{recipes.place(name)}: config: unknown key", there="there are")
-
-
-def shape_of(params: Params, dataset: str) -> str:
-    """What a method may know of a dataset, as JSON: the number and size of frames and the words a caption."""
-    entry = params.datasets[dataset]
-    return json.dumps({"frames": asdict(entry.frames), "words": entry.words}, sort_keys=True)

@@ -301,7 +301,7 @@ def test_the_command_prints_a_table_and_writes_json(command, tmp_path, monkeypat
     assert written == about | {"clip_parameters": 8_048_641, "refused": {}}
 
 
-@pytest.mark.parametrize(("dataset", "frames", "words"), [("motion", 4, 24), ("msvd", 12, 32), ("didemo", 32, 64)])
+@pytest.mark.parametrize(("dataset", "frames", "words"), [("motion", 4, 24), ("msvd", 12, 32), ("DiDeMo", 64, 64)])
 def test_frames_and_words_are_those_of_params_yaml_or_of_the_benchmark(dataset, frames, words, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["cost", "--backbone", "x", "--dataset", dataset])

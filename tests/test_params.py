@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import methods, params, registry
+from pipeline import configuration, methods, params, registry
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "params.yaml", ROOT / "tests/workflow/params.yaml"]
@@ -13,10 +13,10 @@ FILES = [ROOT / "params.yaml", ROOT / "tests/workflow/params.yaml"]
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
 def test_the_shipped_files_are_valid(file):
-    checked = params.load(file)
-    params.known_files(checked, ROOT / "pipeline")
+    checked = configuration.load(file)
+    configuration.known_files(checked, ROOT / "pipeline")
     for name in checked.methods:
-        methods.load(name, config=json.loads(params.config_of(checked, name)))
+        methods.load(name, config=json.loads(configuration.config_of(checked, name)))
 
 
 def changed(**parts):
@@ -55,18 +55,20 @@ def changed(**parts):
 )
 def test_what_is_wrong_is_named_with_its_place(parts, sentence):
     with pytest.raises(ValueError, match=sentence):
-        params.check(changed(**parts))
+        configuration.check(changed(**parts))
 
 
 def test_a_method_overrides_only_what_differs():
-    checked = params.check(changed(train={"epochs": 7, "lr": 0.1}, methods={"vop": {"train": {"lr": 0.2}}}))
-    train = params.train_of(checked, "vop")
+    checked = configuration.check(changed(train={"epochs": 7, "lr": 0.1}, methods={"vop": {"train": {"lr": 0.2}}}))
+    train = configuration.train_of(checked, "vop")
     assert (train.epochs, train.lr) == (7, 0.2)
 
 
 def test_half_storage_is_allowed_with_its_optimiser():
-    checked = params.check(changed(train={"optimiser": "bert_adam"}, methods={"vop": {"train": {"half": True, "decay": "released"}}}))
-    assert params.train_of(checked, "vop", "motion").half
+    checked = configuration.check(
+        changed(train={"optimiser": "bert_adam"}, methods={"vop": {"train": {"half": True, "decay": "released"}}})
+    )
+    assert configuration.train_of(checked, "vop", "motion").half
     assert checked.search == params.Search(gains=[], epochs=3, seed=100)
 
 
@@ -85,4 +87,4 @@ def test_the_hyperparameters_read_from_a_file_are_those_of_its_dataclass():
 
 def test_a_missing_file_says_where_to_run(tmp_path):
     with pytest.raises(ValueError, match=r"there is no .*params.yaml; run from the folder"):
-        params.load(tmp_path / "params.yaml")
+        configuration.load(tmp_path / "params.yaml")

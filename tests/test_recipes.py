@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import methods, params, recipes, registry
+from pipeline import configuration, methods, recipes, registry
 
 ROOT = Path(__file__).parents[1]
 ALL = recipes.load()
@@ -16,7 +16,7 @@ PLACES = [(run, dataset) for run, recipe in ALL.items() for dataset in (None, *r
 def configured(run, *, datasets=None, listed=True, **parts):
     """A configuration with one run. The datasets are as the recipe wants them unless given."""
     datasets = datasets or {"motion": recipes.part(run, "motion").dataset}
-    return params.check(
+    return configuration.check(
         {
             "run": {"datasets": list(datasets), "methods": [run] if listed else [], "seeds": [0]},
             "datasets": datasets,
@@ -30,7 +30,7 @@ def configured(run, *, datasets=None, listed=True, **parts):
 @pytest.mark.parametrize(("run", "dataset"), PLACES)
 def test_every_recipe_is_a_valid_training(run, dataset):
     part = recipes.part(run, dataset)
-    train = params.train_of(configured(run), run, dataset)
+    train = configuration.train_of(configured(run), run, dataset)
     assert {key: getattr(train, key) for key in part.train} == part.train
 
 
@@ -155,9 +155,9 @@ def test_params_yaml_goes_over_the_recipe_and_the_recipe_over_the_shared_section
     run = "mv_adapter@paper"
     entry = {"config": {"heads": 4, "cmt_layers": 1}, "train": {"epochs": 1}}
     checked = configured(run, methods={run: entry}, train={"batch": 9, "lr": 0.5, "validate_every": 4})
-    train = params.train_of(checked, run, "didemo")
+    train = configuration.train_of(checked, run, "didemo")
     assert (train.epochs, train.batch, train.lr, train.validate_every) == (1, 64, 5e-6, 4)
-    config = json.loads(params.config_of(checked, run, "activitynet"))
+    config = json.loads(configuration.config_of(checked, run, "activitynet"))
     assert (config["heads"], config["cmt_layers"], config["cmt_position"]) == (4, 1, "down_in")
 
 
@@ -176,7 +176,7 @@ def test_a_dataset_that_the_recipe_was_not_made_with_is_refused_with_the_key_to_
     ):
         configured("mv_adapter@paper", datasets={"motion": frames})
     with pytest.raises(ValueError, match=r"datasets.didemo.words is 32, but .* was made with 64; set datasets.didemo.words: 64"):
-        configured("mv_adapter@paper", datasets={"didemo": {"frames": {"number": 32}}})
+        configured("mv_adapter@paper", datasets={"didemo": {"words": 32, "frames": {"number": 32}}})
     # Without being asked for it does no harm, and what asks nothing of the dataset runs on any.
     configured("mv_adapter@paper", datasets={"motion": frames}, listed=False)
     configured("mv_adapter@robust", datasets={"motion": frames})
@@ -193,9 +193,9 @@ def test_a_dataset_that_the_recipe_was_not_made_with_is_refused_with_the_key_to_
 def test_a_key_that_nothing_reads_is_named_with_the_recipes_file(written, part, sentence):
     written(f"vop@x: {{source: s, stated: {{{part}}}}}")
     with pytest.raises(ValueError, match=sentence):
-        params.known_files(configured("vop@x", datasets={"motion": {}}), ROOT / "pipeline")
+        configuration.known_files(configured("vop@x", datasets={"motion": {}}), ROOT / "pipeline")
 
 
-def test_the_names_of_datasets_are_those_that_have_or_will_have_a_file():
-    assert {path.stem for path in (ROOT / "pipeline/datasets").glob("*.py")} - {"__init__"} <= set(recipes.DATASETS)
+def test_the_names_of_datasets_are_those_that_have_a_file():
+    assert {path.stem for path in (ROOT / "pipeline/datasets").glob("*.py")} - {"__init__", "folder"} == set(recipes.DATASETS)
     assert {entry.name for entry in fields(recipes.Part)} == {"config", "train", "dataset"}

@@ -5,16 +5,14 @@ from pathlib import Path
 
 import torch
 
-from pipeline import budget, device, params, recipes
+from pipeline import budget, configuration, device, protocols, recipes
 from pipeline.clip import FrozenClip, build
 from pipeline.files import write_json
 from pipeline.methods import Shape
+from pipeline.params import Dataset
 from pipeline.parse import parse, refuse_unknown
 from pipeline.progress import track
 from pipeline.stages import guarded
-
-# The recipe whose source states frames and words for every benchmark; params.yaml, if it has the dataset, comes first.
-SHAPES = "mv_adapter@paper"
 
 
 def main() -> None:
@@ -22,7 +20,7 @@ def main() -> None:
     device.prepare(torch.device("cpu"), threads=args.threads, seed=0)
     settings = _settings(args)
     shape = Shape(num_frames=settings.frames.number, num_words=settings.words)
-    wanted = budget.candidates(args.dataset, named=args.method)
+    wanted = budget.candidates(protocols.canonical(args.dataset), named=args.method)
     clip = FrozenClip(build(args.backbone), name=args.backbone)
     found, refused = budget.rows(clip, track(wanted, total=len(wanted), label="cost"), shape=shape)
     if (args.method and refused) or not found:
@@ -38,16 +36,15 @@ def main() -> None:
         write_json(args.json, about | {"clip_parameters": total, "rows": found, "refused": refused})
 
 
-def _settings(args: argparse.Namespace) -> params.Dataset:
+def _settings(args: argparse.Namespace) -> Dataset:
     """Frames and words of the dataset: of params.yaml, or of a benchmark; over them the command line."""
-    own = params.load(args.params).datasets if args.params.is_file() else {}
-    refuse_unknown(args.dataset, sorted({*own, *recipes.DATASETS}), what="unknown dataset", there="params.yaml and recipes/ have")
-    if args.dataset in own:
-        stated = {"words": own[args.dataset].words, "frames": {"number": own[args.dataset].frames.number}}
-    else:
-        stated = recipes.part(SHAPES, args.dataset).dataset
+    name = protocols.canonical(args.dataset)
+    own = configuration.load(args.params).datasets if args.params.is_file() else {}
+    known = protocols.fill({"run": {"datasets": recipes.DATASETS}}, where="protocols")["datasets"]
+    refuse_unknown(name, sorted({*own, *known}), what="unknown dataset", there="params.yaml and pipeline/protocols.yaml have")
+    stated = {"words": own[name].words, "frames": {"number": own[name].frames.number}} if name in own else known[name]
     given = {"words": args.words, "frames": {"number": args.frames} if args.frames is not None else None}
-    return parse(params.Dataset, recipes.merge(stated, {k: v for k, v in given.items() if v is not None}), where="frames and words")
+    return parse(Dataset, recipes.merge(stated, {k: v for k, v in given.items() if v is not None}), where="frames and words")
 
 
 def _arguments() -> argparse.Namespace:
