@@ -1,51 +1,66 @@
 """One file a dataset: what the publisher gave -> the table of videos and the table of captions.
 
-A dataset is a module with three functions: `download(target, params)` fills `data/<name>/raw/`, `tables(raw)` reads it,
-and `count(params)` is the number of videos, which must be known before anything is downloaded.
+A dataset is a module with the functions of `Dataset` below; `folder` is that of everybody's own videos.
 """
 
-import difflib
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast
 
 import pandas as pd
 
-from pipeline.params import Params
+from pipeline import params
+from pipeline.annotations.rows import BOTH, CAPTION_COLUMNS, SPLITS, VIDEO_COLUMNS, listed
+from pipeline.parse import refuse_unknown
 
-SPLITS = ("train", "val", "test")
-VIDEO_COLUMNS = ("dataset", "video_id", "official_name", "split", "src_path", "src_url", "licence", "anno_duration")
-CAPTION_COLUMNS = ("dataset", "video_id", "caption_id", "order", "text", "split", "directed")
+OWN = "folder"
 
 
 class Dataset(Protocol):
-    """What a file of this folder offers."""
+    """What a file of this folder offers. `name` is its name in params.yaml."""
 
-    def download(self, target: Path, params: Params) -> None:
+    def count(self, params: params.Params, name: str) -> int:
+        """The number of videos in all splits, or a little more; known before anything is downloaded."""
+        ...
+
+    def download(self, target: Path, params: params.Params, name: str) -> None:
         """Fill the empty folder `target` with the publisher's files."""
         ...
 
-    def tables(self, raw: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Read the publisher's files: videos and captions with the columns above."""
+    def tables(self, raw: Path, settings: params.Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Read the publisher's annotations below `raw`: the tables of `pipeline.annotations.rows`."""
         ...
 
-    def count(self, params: Params) -> int:
-        """The number of videos in all splits."""
+    def expected(self, settings: params.Dataset) -> Mapping[str, tuple[int | None, int | None]]:
+        """Published numbers of videos and captions (sentences) of each split; None where there is none."""
+        ...
+
+    def file_key(self, name: str) -> str:
+        """What is the same in a video's official name and in the names that its file has in circulation."""
         ...
 
 
 def names() -> list[str]:
-    """The datasets, which are the files of this folder."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+    """The datasets with a file of their own."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", OWN))
 
 
-def load(name: str) -> Dataset:
-    """The module of a dataset. ValueError for an unknown one."""
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown dataset {name!r}; {hint}pipeline/datasets/ has: {', '.join(names())}")
-    return cast(Dataset, importlib.import_module(f"pipeline.datasets.{name}"))
+def module(name: str, settings: params.Dataset) -> str:
+    """The name of the module of a dataset. ValueError for an unknown one."""
+    if settings.captions:
+        return f"{__name__}.{OWN}"
+    refuse_unknown(name, names(), what="unknown dataset", there="pipeline/datasets/ has")
+    return f"{__name__}.{name}"
+
+
+def load(name: str, settings: params.Dataset) -> Dataset:
+    """The module of a dataset. ValueError for an unknown one, and for a variant that it does not have."""
+    found = importlib.import_module(module(name, settings))
+    variants = getattr(found, "VARIANTS", ("",))
+    if settings.variant and settings.variant not in variants:
+        raise ValueError(f"datasets.{name}.variant is {settings.variant!r}; there are: {', '.join(filter(None, variants)) or 'none'}")
+    return cast(Dataset, found)
 
 
 def check(videos: pd.DataFrame, captions: pd.DataFrame, *, name: str) -> None:
@@ -57,7 +72,7 @@ def check(videos: pd.DataFrame, captions: pd.DataFrame, *, name: str) -> None:
     problems = {
         "videos listed twice": videos.loc[videos["video_id"].duplicated(), "video_id"],
         "videos that differ only in upper and lower case": videos.loc[videos["video_id"].str.lower().duplicated(), "video_id"],
-        "videos of an unknown split": videos.loc[~videos["split"].isin(SPLITS), "video_id"],
+        "videos of an unknown split": videos.loc[~videos["split"].isin((*SPLITS, BOTH)), "video_id"],
         "videos without a caption": videos.loc[~videos["video_id"].isin(captions["video_id"]), "video_id"],
         "captions listed twice": captions.loc[captions["caption_id"].duplicated(), "caption_id"],
         "captions without a video": captions.loc[~captions["video_id"].isin(videos["video_id"]), "caption_id"],
@@ -65,7 +80,7 @@ def check(videos: pd.DataFrame, captions: pd.DataFrame, *, name: str) -> None:
     }
     for what, ids in problems.items():
         if len(ids):
-            raise ValueError(f"{name}: {len(ids)} {what}: {', '.join(map(str, ids[:3]))}")
+            raise ValueError(f"{name}: {len(ids)} {what}: {listed(list(ids[:3]))}")
     strays = captions.loc[captions["video_id"].map(home).to_numpy() != captions["split"].to_numpy(), "caption_id"]
     if len(strays):
-        raise ValueError(f"{name}: {len(strays)} captions of another split than their video: {', '.join(map(str, strays[:3]))}")
+        raise ValueError(f"{name}: {len(strays)} captions of another split than their video: {listed(list(strays[:3]))}")

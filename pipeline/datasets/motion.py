@@ -13,21 +13,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.datasets import CAPTION_COLUMNS, SPLITS, VIDEO_COLUMNS
-from pipeline.params import Motion, Params
+from pipeline.annotations import rows
+from pipeline.annotations.matching import stem
+from pipeline.annotations.rows import SPLITS, Caption, Video
+from pipeline.annotations.sources import About
+from pipeline.params import Dataset, Motion, Params
 from pipeline.progress import track
 from pipeline.world import captions, files, scene
 
 GROUNDS = (2, 3)  # gradients of the clips; the still pictures for pretraining have the others
 CAPTIONS = {"train": 5, "val": 1, "test": 1}  # a clip
 LICENCE = "CC0-1.0"
+ABOUT = About(title="motion", homepage="", licence=LICENCE, citation="rendered by this project from one seed")
 
 
-def count(params: Params) -> int:
+def file_key(name: str) -> str:
+    return stem(name)
+
+
+def count(params: Params, name: str) -> int:
     return params.motion.train + params.motion.val + params.motion.test
 
 
-def download(target: Path, params: Params) -> None:
+def expected(settings: Dataset) -> dict[str, tuple[int | None, int | None]]:
+    """As many as were asked for, so there is nothing to compare with."""
+    return {}
+
+
+def download(target: Path, params: Params, name: str) -> None:
     """Render all clips to `target/videos/` and write `target/annotations.json`."""
     (target / "videos").mkdir(parents=True)
     clips = plan(params.motion)
@@ -39,15 +52,18 @@ def download(target: Path, params: Params) -> None:
     (target / "annotations.json").write_text(json.dumps({"videos": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def tables(raw: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rows: list[dict[str, Any]] = json.loads((raw / "annotations.json").read_text(encoding="utf-8"))["videos"]
-    videos = [("motion", row["id"], row["file"], row["split"], f"videos/{row['file']}", "", LICENCE, row["seconds"]) for row in rows]
+def tables(raw: Path, settings: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    entries: list[dict[str, Any]] = json.loads((raw / "annotations.json").read_text(encoding="utf-8"))["videos"]
+    videos = [
+        Video(row["id"], row["file"], row["split"], src_path=f"videos/{row['file']}", licence=LICENCE, anno_duration=row["seconds"])
+        for row in entries
+    ]
     sentences = [
-        ("motion", row["id"], f"{row['id']}#{order}", order, text, row["split"], row["directed"])
-        for row in rows
+        Caption(row["id"], f"{row['id']}#{order}", order, text, row["split"], directed=row["directed"])
+        for row in entries
         for order, text in enumerate(row["captions"])
     ]
-    return pd.DataFrame(videos, columns=list(VIDEO_COLUMNS)), pd.DataFrame(sentences, columns=list(CAPTION_COLUMNS))
+    return rows.tables(name, videos, sentences)
 
 
 class Clip:

@@ -1,26 +1,71 @@
-"""Read the publisher's annotations into the one table of videos and the one of captions."""
+"""Read the publisher's annotations into the one table of videos and the one of captions, and find the file of each video."""
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from pipeline import datasets
-from pipeline.files import whole
+from pipeline.annotations import rows
+from pipeline.annotations.matching import match
+from pipeline.files import read_json, whole, write_json
+from pipeline.params import Dataset, from_json
+from pipeline.splits import exclude
 from pipeline.stages import guarded
+
+VALIDATION = {
+    "clean": "The validation videos are held out of training.",
+    "paper": "The validation videos are trained on as well where papers do so, and nothing is chosen on them.",
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True)
-    parser.add_argument("--raw", type=Path, required=True)
+    parser.add_argument("--settings", required=True, help="params.yaml: datasets.<name>, as JSON")
+    parser.add_argument("--raw", type=Path, required=True, help="folder that download made")
+    parser.add_argument("--root", type=Path, required=True, help="folder of video files that src_path is relative to")
     parser.add_argument("--videos", type=Path, required=True, help="parquet to write")
     parser.add_argument("--captions", type=Path, required=True, help="parquet to write")
+    parser.add_argument("--about", type=Path, required=True, help="JSON for the dataset's card to write")
     args = parser.parse_args()
-    videos, captions = datasets.load(args.dataset).tables(args.raw)
+    settings = from_json(Dataset, args.settings, where=f"datasets.{args.dataset}")
+    source = datasets.load(args.dataset, settings)
+    videos, captions = source.tables(Path(settings.annotations or args.raw), settings, args.dataset)
+    videos = _with_files(videos, args, source, settings)
+    if settings.exclude:
+        videos = exclude(videos, Path(settings.exclude), name=args.dataset)
     datasets.check(videos, captions, name=args.dataset)
+    expected = source.expected(settings)
+    different = rows.refuse_other_counts(args.dataset, videos, captions, expected=expected, strict=settings.counts == "assert")
     for table, target in ((videos, args.videos), (captions, args.captions)):
         with whole(target) as part:
             table.to_parquet(part, index=False)
-    print(f"{args.dataset}: {len(videos)} videos, {len(captions)} captions")
+    write_json(args.about, _about(args, source, settings, different))
+    print(f"{args.dataset}: {len(videos)} videos, {len(captions)} captions", *different, sep="\n")
+
+
+def _with_files(videos: pd.DataFrame, args: argparse.Namespace, source: datasets.Dataset, settings: Dataset) -> pd.DataFrame:
+    """With the path of each video's file, where the tables do not have it already."""
+    folder = args.root if settings.videos else args.root / "videos"
+    if (videos["src_path"] != "").any():
+        return videos
+    if settings.videos and not folder.is_dir():
+        raise ValueError(f"datasets.{args.dataset}.videos: there is no folder {settings.videos!r}")
+    return match(videos, folder, root=args.root, file_key=source.file_key, name=args.dataset) if folder.is_dir() else videos
+
+
+def _about(args: argparse.Namespace, source: datasets.Dataset, settings: Dataset, different: list[str]) -> dict[str, Any]:
+    """What the card says that is in none of the tables."""
+    known = asdict(about) if (about := getattr(source, "ABOUT", None)) else {"title": args.dataset, "deviations": []}
+    listed = args.raw / "sources.json"
+    return known | {
+        "deviations": [*known["deviations"], VALIDATION[settings.validation], *different],
+        "sources": read_json(listed) if listed.is_file() else [],
+        "expected": {split: list(numbers) for split, numbers in source.expected(settings).items()},
+    }
 
 
 if __name__ == "__main__":

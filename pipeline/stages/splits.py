@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import splits
-from pipeline.datasets import SPLITS
+from pipeline.annotations.rows import SPLITS, in_split
 from pipeline.files import whole
-from pipeline.params import Missing, from_json
+from pipeline.params import Dataset, from_json
 from pipeline.stages import guarded
 
 
@@ -18,14 +18,17 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, required=True)
     parser.add_argument("--captions", type=Path, required=True)
     parser.add_argument("--reports", type=Path, nargs="+", required=True, help="what transcoding found, one file a shard")
-    parser.add_argument("--missing", required=True, help="params.yaml: datasets.<name>.missing, as JSON")
+    parser.add_argument("--settings", required=True, help="params.yaml: datasets.<name>, as JSON")
     parser.add_argument("--table", type=Path, required=True, help="parquet of all videos with their state, written in any case")
     parser.add_argument("--list", type=Path, required=True, help="TSV of missing videos")
     parser.add_argument("--out", type=Path, required=True, help="folder of the splits")
     args = parser.parse_args()
     reports = pd.concat([pd.read_parquet(path) for path in args.reports], ignore_index=True)
     joined = splits.join(pd.read_parquet(args.videos), reports, name=args.dataset)
+    settings = from_json(Dataset, args.settings, where=f"datasets.{args.dataset}")
     captions = pd.read_parquet(args.captions)
+    if settings.captions_as == "paragraph":
+        captions = splits.paragraphs(captions)
     lost = splits.missing(joined)
     for row in lost.itertuples():
         print(f"{args.dataset}: {row.split} video {row.video_id} is {row.status}: {row.reason}")
@@ -33,9 +36,9 @@ def main() -> None:
         joined.to_parquet(part, index=False)
     with whole(args.list) as part:
         lost.to_csv(part, sep="\t", index=False)
-    splits.enforce(joined, policy=from_json(Missing, args.missing, where="missing"), name=args.dataset)
+    splits.enforce(joined, policy=settings.missing, name=args.dataset)
     for split in SPLITS:
-        videos = joined[(joined["split"] == split) & joined["status"].isin(splits.USABLE)]
+        videos = in_split(joined[joined["status"].isin(splits.USABLE)], split)
         for name, table in (("videos", videos), ("captions", captions[captions["video_id"].isin(videos["video_id"])])):
             with whole(args.out / split / f"{name}.parquet") as part:
                 table.to_parquet(part, index=False)

@@ -1,0 +1,172 @@
+"""Your own videos: every mistake of captions.csv with its line, splits by a hash of the name, parts of long videos."""
+
+import pytest
+
+from pipeline import datasets
+from pipeline.datasets import folder
+from pipeline.params import Dataset, Own
+
+NAMES = ("a.mp4", "sub/b c.mkv", "sub/ä é.webm", "-x.avi", "noending", "twice.mp4", "twice.mkv")
+
+
+@pytest.fixture
+def place(tmp_path):
+    for name in NAMES:
+        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "videos" / name).write_bytes(b"x")
+    return tmp_path
+
+
+def settings(place, text, **own):
+    data = text if isinstance(text, bytes) else text.encode()
+    (place / "captions.csv").write_bytes(data)
+    return Dataset(videos=str(place / "videos"), captions=str(place / "captions.csv"), own=Own(**own))
+
+
+def made(place, text, **own):
+    entry = settings(place, text, **own)
+    videos, captions = folder.tables(place, entry, "mine")
+    datasets.check(videos, captions, name="mine")
+    return videos, captions
+
+
+def mistakes(place, text):
+    with pytest.raises(ValueError, match="captions.csv: ") as caught:
+        folder.read(settings(place, text), "mine")
+    return str(caught.value)
+
+
+GOOD = 'video,caption,split\na.mp4,"one, two",train\nsub/b c.mkv,drei,val\nsub/ä é.webm,vier é,test\na,again,train\n'
+
+
+def test_names_may_hold_blanks_and_other_letters_and_lack_their_ending(place):
+    videos, captions = made(place, GOOD)
+    assert list(videos["src_path"]) == ["a.mp4", "sub/b c.mkv", "sub/ä é.webm"]
+    assert list(videos["split"]) == ["train", "val", "test"]
+    assert list(captions["text"]) == ["one, two", "drei", "vier é", "again"]
+    assert captions["video_id"].iloc[0] == captions["video_id"].iloc[3] and captions["order"].iloc[3] == 1
+    assert all(name.isascii() and "/" not in name for name in videos["video_id"])
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t.replace("\n", "\r\n"), lambda t: "\ufeff" + t, lambda t: t.replace("video,caption", "Video, CAPTION ")]
+)
+def test_line_ends_a_byte_order_mark_and_the_case_of_the_header_do_not_matter(place, change):
+    for one, two in zip(made(place, GOOD), made(place, change(GOOD)), strict=True):
+        assert one.equals(two)
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_semicolons_and_tabs_may_stand_between_cells(place, mark):
+    videos, captions = made(place, mark.join(("video", "caption")) + f"\na.mp4{mark}one, two\n-x.avi{mark}b\nnoending{mark}c\n")
+    assert list(captions["text"]) == ["one, two", "b", "c"] and len(videos) == 3
+
+
+def test_parts_of_a_long_video_are_videos_and_stay_in_one_split(place):
+    text = (
+        "video,caption,start,end\n"
+        + "".join(f"a.mp4,part {n},{n},{n + 1.5}\n" for n in range(9))
+        + "-x.avi,b,,\nnoending,c,2,\nsub/b c.mkv,d,,3\n"
+    )
+    videos, captions = made(place, text)
+    assert len(videos) == 12 and len(captions) == 12
+    assert videos[videos["src_path"] == "a.mp4"]["split"].nunique() == 1
+    parts = videos.set_index("src_path")[["start", "end"]]
+    assert parts.loc["noending", "start"] == 2 and parts.loc["noending"].isna()["end"]
+    assert parts.loc["sub/b c.mkv", "end"] == 3 and parts.loc["-x.avi"].isna().all()
+
+
+def test_splits_depend_on_name_and_seed_only_and_none_is_empty(place):
+    for n in range(200):
+        (place / "videos" / f"{n}.mp4").write_bytes(b"")
+    text = "video,caption\n" + "".join(f"{n}.mp4,text {n}\n" for n in range(200))
+    home = made(place, text)[0].set_index("src_path")["split"]
+    assert 140 <= (home == "train").sum() <= 175 and (home == "val").sum() >= 8 and (home == "test").sum() >= 8
+    fewer = "\n".join(text.splitlines()[:101]) + "\n"
+    assert made(place, fewer)[0].set_index("src_path")["split"].equals(home.iloc[:100])
+    assert not made(place, text, seed=1)[0].set_index("src_path")["split"].equals(home)
+    three = made(place, "\n".join(text.splitlines()[:4]))[0]
+    assert sorted(three["split"]) == ["test", "train", "val"]
+
+
+def test_a_split_that_is_written_stands_and_the_others_are_drawn(place):
+    videos, _ = made(place, "video,caption,split\na.mp4,one,test\n-x.avi,two,\nnoending,three,\n")
+    home = videos.set_index("src_path")["split"]
+    assert home["a.mp4"] == "test" and set(home) == {"train", "val", "test"}
+
+
+def test_every_mistake_is_listed_with_its_line(place):
+    said = mistakes(
+        place,
+        "video,caption,split,start,end\na.mp4,one,train,,\n"
+        "a.mp4,one,train,,\n"  # 3: twice
+        ",two,,,\n"  # 4: no video
+        "gone.mp4,three,,,\n"  # 5: no such video
+        'sub/b c.mkv,"  ",dev,,\n'  # 6: empty caption, unknown split
+        '-x.avi,"two\nlines",,five,\n'  # 7 and 8: not a number
+        "-x.avi,six,,5,2\n"  # 9: nothing between
+        "../out.mp4,seven,,,\n"  # 10
+        "twice,eight,,,\n"  # 11
+        "noending,nine\n"  # 12
+        "a.mp4,ten,val,,\n"  # 13: another split
+        "noending,eleven,,-1,nan\n",  # 14
+    )
+    for number, what in (
+        (3, "the same video and caption as in line 2"), (4, "the video is empty"), (5, "there is no video 'gone.mp4'"),
+        (6, "the caption is empty"), (6, "the split is 'dev'"), (7, "start is 'five'"), (9, "the part from 5 to 2 seconds is empty"),
+        (10, "the video '../out.mp4' leaves the folder"), (11, "the video 'twice' could be twice.mkv or twice.mp4"),
+        (12, "2 cells instead of 5"),
+        (13, "the split is val, and in line 2 train"), (14, "start is '-1'"), (14, "end is 'nan'"),
+    ):  # fmt: skip
+        assert f"line {number}: {what}" in said
+    assert said.startswith(f"{place / 'captions.csv'}: 13 mistakes:")
+
+
+def test_a_near_name_is_suggested(place):
+    assert "there is no video 'sub/b_c.mkv'; did you mean 'sub/b c.mkv'?" in mistakes(place, "video,caption\nsub/b_c.mkv,one\n")
+
+
+def test_many_mistakes_are_counted(place):
+    said = mistakes(place, "video,caption\n" + "".join(f"{n}.mp4,x\n" for n in range(25)))
+    assert "25 mistakes" in said and "and 5 more" in said and said.count("\n") == 21
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "no column 'video'; the header has nothing"),
+        ("video,text\na.mp4,b\n", "no column 'caption'; the header has video, text"),
+        ("video,caption,strat\n", "column 'strat' is unknown or there twice"),
+        ("video,caption,caption\n", "column 'caption' is unknown or there twice"),
+        ('video,caption\na.mp4,"open\n', "unexpected end of data"),
+        ("video,caption\na.mp4,one\n", "1 videos; at least 3 are needed"),
+        (b"video,caption\na.mp4,caf\xe9\n", "line 2 is not utf-8 text"),
+        ("video,caption\na.mp4,a\0b\n", "line 2 holds a NUL"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(place, text, sentence):
+    assert sentence in mistakes(place, text)
+
+
+def test_a_folder_or_file_that_is_not_there_is_named_with_its_key(place):
+    with pytest.raises(ValueError, match=r"datasets.mine.captions: there is no file 'nowhere.csv'"):
+        folder.read(Dataset(videos=str(place), captions="nowhere.csv"), "mine")
+    (place / "captions.csv").write_text("video,caption\n")
+    with pytest.raises(ValueError, match=r"datasets.mine.videos: there is no folder 'nowhere'"):
+        folder.read(Dataset(videos="nowhere", captions=str(place / "captions.csv")), "mine")
+
+
+def test_shares_must_add_up(place):
+    with pytest.raises(ValueError, match="own.shares is"):
+        made(place, "video,caption\na.mp4,one\n-x.avi,two\nnoending,three\n", shares=[0.5, 0.1, 0.1])
+
+
+def test_the_fingerprint_of_a_shard_changes_with_its_files_and_parts_only(place):
+    entry = settings(place, GOOD)
+    first = folder.parts(entry, "mine")[:1]
+    before = folder.fingerprint(entry, first)
+    (place / "videos" / "-x.avi").write_bytes(b"other")
+    assert folder.fingerprint(entry, first) == before
+    assert folder.fingerprint(entry, [(first[0][0], "1", "nan")]) != before
+    (place / "videos" / "a.mp4").write_bytes(b"other")
+    assert folder.fingerprint(entry, first) != before
