@@ -58,6 +58,19 @@ def video_to_text(scores: Floats, video_of_text: Integers, *, videos: Sequence[s
     return rank(np.ascontiguousarray(best.T), np.arange(len(videos)), names=videos)
 
 
+def video_to_caption(scores: Floats, video_of_text: Integers, *, videos: Sequence[str]) -> Ranks:
+    """Every video is a query against all captions; the best of its own counts (Frozen in Time). R@1 is that of `video_to_text`."""
+    bad = np.flatnonzero(np.isnan(scores).any(axis=0))
+    if len(bad):
+        raise NotANumber(f"the similarities of query {videos[bad[0]]!r} are NaN ({len(bad)} of {len(videos)} queries)")
+    own = scores[np.arange(len(scores)), video_of_text]
+    best = np.full(len(videos), -np.inf, np.float32)
+    np.maximum.at(best, video_of_text, own)
+    above = (scores > best).sum(axis=0)
+    tied = (scores == best).sum(axis=0) - np.bincount(video_of_text, weights=own == best[video_of_text], minlength=len(videos))
+    return Ranks(optimistic=1.0 + above, pessimistic=1.0 + above + tied)
+
+
 def recall(ranks: Doubles, k: int) -> float:
     """Share of queries, in percent, whose right answer is among the first k."""
     return float(100 * np.mean(ranks <= k))

@@ -17,12 +17,14 @@ def score(made: Embeddings, *, settings: Score) -> dict[str, Any]:
     interval: dict[str, Any] = {"resamples": settings.bootstrap, "confidence": settings.confidence, "seed": settings.seed}
     t2v = ranks.text_to_video(scores, made.video_of_text, captions=made.caption_id)
     v2t = ranks.video_to_text(scores, made.video_of_text, videos=made.video_id)
+    v2c = ranks.video_to_caption(scores, made.video_of_text, videos=made.video_id)
     return {
         "queries": len(made.text),
         "gallery": len(made.video),
         "gallery_hash": gallery_hash(made),
         "t2v": metrics.summary(t2v, made.video_of_text, **interval),
         "v2t": metrics.summary(v2t, np.arange(len(made.video)), **interval),
+        "v2t_captions": metrics.summary(v2c, np.arange(len(made.video)), **interval),
         "probe": probe(made, **interval),
     }
 

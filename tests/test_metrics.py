@@ -53,6 +53,24 @@ def test_a_video_takes_its_best_caption_and_every_caption_is_a_query():
     assert ranks.text_to_video(scores, owner, captions="abc").mean.tolist() == [2, 1, 2]
     # video 0: own best 0.8 against 0.7; video 1: own best 0.6 against 0.9
     assert ranks.video_to_text(scores, owner, videos="ab").mean.tolist() == [1, 2]
+    assert ranks.video_to_caption(scores, owner, videos="ab").mean.tolist() == [1, 2]
+
+
+def test_both_definitions_of_video_to_text_agree_on_the_first_place_and_on_nothing_else():
+    rng = np.random.default_rng(3)
+    owner = np.sort(rng.integers(0, 12, 90))
+    owner[:12] = np.arange(12)
+    scores = rng.integers(0, 40, (90, 12)).astype(np.float32)
+    found = ranks.video_to_caption(scores, owner, videos=[str(n) for n in range(12)])
+    for video in range(12):
+        best = scores[owner == video, video].max()
+        others = scores[owner != video, video]
+        assert found.optimistic[video] == 1 + (others > best).sum()
+        assert found.pessimistic[video] == 1 + (others >= best).sum()
+    sets = ranks.video_to_text(scores, owner, videos=[str(n) for n in range(12)])
+    assert ((found.pessimistic == 1) == (sets.pessimistic == 1)).all() and (found.pessimistic > sets.pessimistic).any()
+    with pytest.raises(ValueError, match="query '5' are NaN"):
+        ranks.video_to_caption(np.where(np.arange(12) == 5, np.float32("nan"), scores), owner, videos=[str(n) for n in range(12)])
 
 
 def test_equals_a_naive_loop_on_random_scores_with_many_ties():
