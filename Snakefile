@@ -1,4 +1,4 @@
-# download -> annotate -> transcode -> splits -> frames -> train -> embed -> score -> report
+# download -> annotate -> transcode -> splits -> card, frames -> train -> embed -> score -> report
 from snakemake.utils import min_version
 
 min_version("9.20")

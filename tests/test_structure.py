@@ -12,12 +12,13 @@ from pipeline.sources import sources
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 # Left never imports right.
 LAYERS = (
-    ("parse", "params", "registry", "recipes", "record", "files", "progress", "units", "sources", "device", "embeddings"),
-    ("world", "video", "datasets", "splits"),
+    ("parse", "params", "registry", "recipes", "protocols", "record", "files", "progress", "units", "sources", "device", "embeddings"),
+    ("configuration",),
+    ("world", "video", "fetch", "annotations", "datasets", "splits"),
     ("tower", "clip", "loss", "similarity", "ranks", "metrics", "optim", "bert_adam"),
     ("parts",),
     ("methods", "checkpoint", "data", "cost", "dead", "pretrain"),
-    ("embed", "validate", "score", "budget"),
+    ("embed", "validate", "score", "budget", "card"),
     ("train", "examples", "report", "trials", "charts", "page"),
     ("stages",),
 )

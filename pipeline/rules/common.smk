@@ -7,16 +7,31 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from pipeline import datasets, params as schema, registry
+from pipeline import configuration, datasets, params as schema, registry
 from pipeline.sources import ROOT, shown, sources
+from pipeline.datasets import folder
 from pipeline.video import grid
-from pipeline.video.transcode import recipe
+from pipeline.video.command import recipe
 
 try:
-    PARAMS = schema.check(config)
-    schema.known_files(PARAMS, Path(workflow.basedir, "pipeline"))
+    PARAMS = configuration.check(config)
+    configuration.known_files(PARAMS, Path(workflow.basedir, "pipeline"))
     for entry in PARAMS.datasets.values():
         grid.pick(entry.frames.grid, num_frames=1, fps=1, number=1)
+    # Before anything runs: your captions.csv is read and checked, and a benchmark knows its number of videos.
+    OWN = {
+        name: folder.parts(entry, name)
+        for name, entry in PARAMS.datasets.items()
+        if entry.captions and name in PARAMS.run.datasets
+    }
+    COUNTS = {
+        name: (
+            len(OWN[name])
+            if name in OWN
+            else datasets.load(name, PARAMS.datasets[name]).count(PARAMS, name)
+        )
+        for name in PARAMS.run.datasets
+    }
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -27,11 +42,11 @@ CONDA = Path(workflow.basedir, "envs/pipeline.yaml")
 
 
 wildcard_constraints:
-    dataset="|".join(PARAMS.datasets),
+    dataset="|".join(map(re.escape, PARAMS.datasets)),
     run="|".join(map(re.escape, PARAMS.methods)),
     seed=r"\d+",
     split="train|val|test",
-    shard=r"\d{3}",
+    shard=r"\d+",
 
 
 def dataset_of(wildcards):
@@ -39,11 +54,36 @@ def dataset_of(wildcards):
 
 
 def shards(dataset):
-    """The names of a dataset's shards; the number of videos is known before anything is downloaded."""
+    """The names of a dataset's shards, which transcode its videos by one job each."""
     size = PARAMS.datasets[dataset].clips.shard
+    return [f"{number:03d}" for number in range(-(-COUNTS[dataset] // size))]
+
+
+def settings(*fields):
+    """The part of a dataset's settings that a rule reads, so that another value elsewhere does not run it again."""
+    return lambda w: schema.to_json(schema.only(dataset_of(w), *fields))
+
+
+def video_root(wildcards):
+    """The folder of video files that a dataset's table names them in."""
+    return dataset_of(wildcards).videos or f"data/{wildcards.dataset}/raw"
+
+
+def state(wildcards):
+    """Changes when a video of the shard does; only your own are expected to."""
+    entry = dataset_of(wildcards)
+    first = int(wildcards.shard) * entry.clips.shard
+    videos = OWN.get(wildcards.dataset, [])[first : first + entry.clips.shard]
+    return folder.fingerprint(entry, videos)
+
+
+def annotation_files(wildcards):
+    """What is read besides the downloaded files: what the user has of a dataset, where params.yaml says so."""
+    entry = dataset_of(wildcards)
     return [
-        f"{number:03d}"
-        for number in range(-(-datasets.load(dataset).count(PARAMS) // size))
+        path
+        for path in (entry.annotations, entry.captions, entry.exclude, entry.videos)
+        if path
     ]
 
 
@@ -58,7 +98,7 @@ def method_code(wildcards):
 
 
 def dataset_code(wildcards):
-    return sources(f"pipeline.datasets.{wildcards.dataset}")
+    return sources(datasets.module(wildcards.dataset, dataset_of(wildcards)))
 
 
 def searches(wildcards):

@@ -19,18 +19,22 @@ rule download:
         runtime=60,
     params:
         motion=schema.to_json(PARAMS.motion),
+        settings=settings("variant", "videos", "annotations", "captions", "mirrors"),
     shell:
-        "python -m pipeline.stages.download --dataset {wildcards.dataset} --motion {params.motion:q} --raw {output.raw} 2>&1 | tee {log}"
+        "python -m pipeline.stages.download --dataset {wildcards.dataset} --settings {params.settings:q} --motion {params.motion:q}"
+        " --raw {output.raw} 2>&1 | tee {log}"
 
 
 rule annotate:
     input:
         raw="data/{dataset}/raw",
+        given=annotation_files,
         code=sources("pipeline.stages.annotate"),
         dataset=dataset_code,
     output:
         videos="data/{dataset}/videos.parquet",
         captions="data/{dataset}/captions.parquet",
+        about="data/{dataset}/about.json",
     log:
         "logs/annotate/{dataset}.log",
     benchmark:
@@ -38,11 +42,24 @@ rule annotate:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
         runtime=10,
+    params:
+        settings=settings(
+            "variant",
+            "validation",
+            "counts",
+            "videos",
+            "annotations",
+            "captions",
+            "exclude",
+            "own",
+            "mirrors",
+        ),
+        root=video_root,
     shell:
-        "python -m pipeline.stages.annotate --dataset {wildcards.dataset} --raw {input.raw}"
-        " --videos {output.videos} --captions {output.captions} 2>&1 | tee {log}"
+        "python -m pipeline.stages.annotate --dataset {wildcards.dataset} --settings {params.settings:q} --raw {input.raw}"
+        " --root {params.root:q} --videos {output.videos} --captions {output.captions} --about {output.about} 2>&1 | tee {log}"
 
 
 rule transcode:
@@ -64,12 +81,16 @@ rule transcode:
         runtime=120,
     params:
         settings=lambda w: schema.to_json(dataset_of(w).clips),
-        # Not read by the stage: another ffmpeg or another recipe transcodes again.
+        size=lambda w: dataset_of(w).clips.shard,
+        kept="data/{dataset}/kept/{shard}",
+        # Not read by the stage: another ffmpeg or another recipe transcodes again, and so does another file of your own.
         recipe=lambda w: recipe(dataset_of(w).clips),
-        shards=lambda w: len(shards(w.dataset)),
+        root=video_root,
+        state=state,
     shell:
-        "python -m pipeline.stages.transcode --videos {input.videos} --raw {input.raw} --shard {wildcards.shard}"
-        " --shards {params.shards} --settings {params.settings:q} --clips {output.clips} --report {output.report} 2>&1 | tee {log}"
+        "python -m pipeline.stages.transcode --dataset {wildcards.dataset} --videos {input.videos} --raw {params.root:q} --shard {wildcards.shard}"
+        " --size {params.size} --settings {params.settings:q} --clips {output.clips} --report {output.report}"
+        " --kept {params.kept} 2>&1 | tee {log}"
 
 
 # The table with the state of every video is not an output: it must outlive a run that the policy stops.
@@ -100,13 +121,46 @@ rule splits:
         mem_mb=1000,
         runtime=10,
     params:
-        policy=lambda w: schema.to_json(dataset_of(w).missing),
+        settings=settings("captions_as", "missing"),
         table="data/{dataset}/transcoded.parquet",
         folder="work/{dataset}",
     shell:
         "python -m pipeline.stages.splits --dataset {wildcards.dataset} --videos {input.videos} --captions {input.captions}"
-        " --reports {input.reports} --missing {params.policy:q} --table {params.table} --list {output.missing}"
+        " --reports {input.reports} --settings {params.settings:q} --table {params.table} --list {output.missing}"
         " --out {params.folder} 2>&1 | tee {log}"
+
+
+rule card:
+    input:
+        videos="data/{dataset}/videos.parquet",
+        captions="data/{dataset}/captions.parquet",
+        about="data/{dataset}/about.json",
+        missing="work/{dataset}/missing.tsv",
+        splits=expand(
+            "work/{{dataset}}/{split}/{table}.parquet",
+            split=("train", "val", "test"),
+            table=("videos", "captions"),
+        ),
+        code=sources("pipeline.stages.card"),
+    output:
+        card="results/{dataset}/card.md",
+        facts="results/{dataset}/card.json",
+    log:
+        "logs/card/{dataset}.log",
+    benchmark:
+        "logs/card/{dataset}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    params:
+        settings=lambda w: schema.to_json(dataset_of(w)),
+        table="data/{dataset}/transcoded.parquet",
+    shell:
+        "python -m pipeline.stages.card --dataset {wildcards.dataset} --videos {input.videos} --captions {input.captions}"
+        " --transcoded {params.table} --missing {input.missing} --splits {input.splits} --about {input.about}"
+        " --settings {params.settings:q} --card {output.card} --facts {output.facts} 2>&1 | tee {log}"
 
 
 rule frames:

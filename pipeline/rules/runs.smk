@@ -25,9 +25,11 @@ rule search:
         gpu=1 if PARAMS.device != "cpu" else 0,
     params:
         backbone=schema.to_json(PARAMS.backbone),
-        settings=lambda w: schema.to_json(schema.train_of(PARAMS, w.run, w.dataset)),
-        config=lambda w: schema.config_of(PARAMS, w.run, w.dataset),
-        shape=lambda w: schema.shape_of(PARAMS, w.dataset),
+        settings=lambda w: schema.to_json(
+            configuration.train_of(PARAMS, w.run, w.dataset)
+        ),
+        config=lambda w: configuration.config_of(PARAMS, w.run, w.dataset),
+        shape=lambda w: configuration.shape_of(PARAMS, w.dataset),
         search=schema.to_json(PARAMS.search),
         device=PARAMS.device,
     shell:
@@ -67,9 +69,11 @@ rule train:
         gpu=1 if PARAMS.device != "cpu" else 0,
     params:
         backbone=schema.to_json(PARAMS.backbone),
-        settings=lambda w: schema.to_json(schema.train_of(PARAMS, w.run, w.dataset)),
-        config=lambda w: schema.config_of(PARAMS, w.run, w.dataset),
-        shape=lambda w: schema.shape_of(PARAMS, w.dataset),
+        settings=lambda w: schema.to_json(
+            configuration.train_of(PARAMS, w.run, w.dataset)
+        ),
+        config=lambda w: configuration.config_of(PARAMS, w.run, w.dataset),
+        shape=lambda w: configuration.shape_of(PARAMS, w.dataset),
         search=f"--search {TRIALS}" if PARAMS.search.gains else "",
         device=PARAMS.device,
     shell:
@@ -144,6 +148,7 @@ rule report:
             file=("metrics.json", "cost.json", "train.json", "embeddings.h5"),
         ),
         searches=searches,
+        card="results/{dataset}/card.json",
         captions="work/{dataset}/test/captions.parquet",
         videos="work/{dataset}/test/videos.parquet",
         clips=lambda w: expand(
@@ -177,5 +182,5 @@ rule report:
         clips="data/{dataset}/clips",
     shell:
         "python -m pipeline.stages.report --runs {params.runs} --captions {input.captions} --videos {input.videos}"
-        " --clips {params.clips} --settings {params.settings:q} --html {output.html} --csv {output.csv} --markdown {output.markdown} --text {output.text}"
+        " --card {input.card} --clips {params.clips} --settings {params.settings:q} --html {output.html} --csv {output.csv} --markdown {output.markdown} --text {output.text}"
         " --searches {input.searches} --trials {output.trials} --summary {output.summary} 2>&1 | tee {log}"

@@ -1,62 +1,160 @@
-"""Rule transcode: the canonical clips of one shard of a dataset's videos, and a report with one row a video."""
+"""Rule transcode: the canonical clips of one shard of a dataset's videos, and a report with one row a video.
+
+A shard that was stopped goes on after its last clip, and what a finished one made of the same files is not made again: a corrected caption
+does not cost hours. Videos without a file are fetched one by one and deleted after their clip is made.
+"""
 
 import argparse
+import hashlib
+import json
+import math
+import os
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.annotations.matching import ENDING
+from pipeline.annotations.sources import login
+from pipeline.fetch import http, youtube
 from pipeline.files import whole
 from pipeline.params import Clips, from_json
 from pipeline.progress import track
+from pipeline.sources import sources
 from pipeline.stages import guarded
-from pipeline.video.transcode import COLUMNS, transcode
+from pipeline.video.command import recipe
+from pipeline.video.transcode import COLUMNS, blank, transcode
+
+JOURNAL = "journal.jsonl"
+READ = ("video_id", "src_path", "fetch_url", "start", "end", "excluded")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True)
     parser.add_argument("--videos", type=Path, required=True, help="videos.parquet of the dataset")
     parser.add_argument("--raw", type=Path, required=True, help="folder that src_path is relative to")
-    parser.add_argument("--shard", type=int, required=True, help="takes the rows whose number modulo --shards is this")
-    parser.add_argument("--shards", type=int, required=True)
+    parser.add_argument("--shard", type=int, required=True, help="takes the rows from --shard times --size on")
+    parser.add_argument("--size", type=int, required=True, help="rows of a shard")
     parser.add_argument("--settings", required=True, help="Clips as JSON")
     parser.add_argument("--clips", type=Path, required=True, help="folder to make, with one clip a video")
     parser.add_argument("--report", type=Path, required=True, help="parquet to write")
+    parser.add_argument("--kept", type=Path, required=True, help="folder of links to the clips, for the next time")
     args = parser.parse_args()
     settings = from_json(Clips, args.settings, where="--settings")
-    if not 0 <= args.shard < args.shards:
-        raise ValueError(f"there is no shard {args.shard} of {args.shards}; the first one is 0")
-    table = pd.read_parquet(args.videos, columns=["video_id", "src_path"]).iloc[args.shard :: args.shards]
-    videos = list(zip(table["video_id"].tolist(), table["src_path"].tolist(), strict=True))
+    if args.shard < 0 or args.size < 1:
+        raise ValueError(f"there is no shard {args.shard} of {args.size} videos; the first one is 0")
+    # A block, so that a video that is added at the end leaves the shards before it as they are.
+    table = pd.read_parquet(args.videos, columns=list(READ)).iloc[args.shard * args.size : (args.shard + 1) * args.size]
+    videos: list[dict[str, Any]] = table.to_dict("records")
     _refuse_unsafe(videos, args.videos)
     part = args.clips.with_name(args.clips.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        rows = [_row(video, args, part=part, settings=settings) for video in track(videos, total=len(videos), label="transcode")]
-        if args.clips.exists():
-            shutil.rmtree(args.clips)
-        part.replace(args.clips)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True, exist_ok=True)
+    rows = _rows(videos, args, part=part, settings=settings)
+    _keep(part, args.kept)
+    (part / JOURNAL).unlink()
+    if args.clips.exists():
+        shutil.rmtree(args.clips)
+    part.replace(args.clips)
     _write(rows, args.report)
 
 
-def _row(video: tuple[str, str], args: argparse.Namespace, *, part: Path, settings: Clips) -> dict[str, Any]:
-    """Transcode one (video_id, src_path) into the folder `part`; its row of the report."""
-    video_id, src_path = video
-    row = transcode(args.raw / src_path, part / f"{video_id}.mp4", settings=settings)
+def _rows(videos: list[dict[str, Any]], args: argparse.Namespace, *, part: Path, settings: Clips) -> list[dict[str, Any]]:
+    """A row of the report for each video; what a journal has already is not done again."""
+    done = _journal(args.kept) | _journal(part)
+    rows, code = [], _code()
+    with (part / JOURNAL).open("w", encoding="utf-8") as file:
+        for video in track(videos, total=len(videos), label="transcode"):
+            key = _identity(video, args.raw, settings, code)
+            row = done.get(key)
+            if row is None or not _taken(row, video["video_id"], kept=args.kept, part=part):
+                row = _row(video, args, part=part, settings=settings)
+            rows.append(row)
+            file.write(json.dumps([key, row]) + "\n")
+            file.flush()
+    return rows
+
+
+def _journal(folder: Path) -> dict[str, dict[str, Any]]:
+    """Identity -> row of what was done; a last line that was cut off is none."""
+    file = folder / JOURNAL
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
+    return dict(json.loads(line) for line in lines if line.endswith("\n"))
+
+
+def _taken(row: dict[str, Any], video_id: str, *, kept: Path, part: Path) -> bool:
+    """Whether the clip that `row` tells of is in `part`, or could be linked to it."""
+    clip = f"{video_id}.mp4"
+    if not (part / clip).is_file() and (kept / clip).is_file():
+        os.link(kept / clip, part / clip)
+    # A video that is missing may be there the next time.
+    return bool(row["out_path"]) and (part / clip).is_file()
+
+
+def _keep(part: Path, kept: Path) -> None:
+    """Links to all files of `part` in `kept`, which take no room; without them the next run starts anew."""
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    try:
+        for file in part.iterdir():
+            os.link(file, kept / file.name)
+    except OSError:  # a file system without links
+        shutil.rmtree(kept)
+
+
+def _code() -> str:
+    """Changes when the code that makes clips does."""
+    code = [Path(path).read_bytes() for path in sources("pipeline.video.transcode")]
+    return hashlib.sha256(b"".join(code)).hexdigest()[:16]
+
+
+def _identity(video: dict[str, Any], raw: Path, settings: Clips, code: str) -> str:
+    """Equal where the clip would be equal."""
+    source = raw / video["src_path"]
+    state = (source.stat().st_size, source.stat().st_mtime_ns) if video["src_path"] and source.is_file() else ()
+    return json.dumps([code, recipe(settings), *(str(video[key]) for key in READ), *state])
+
+
+def _row(video: dict[str, Any], args: argparse.Namespace, *, part: Path, settings: Clips) -> dict[str, Any]:
+    """Transcode one video into the folder `part`; its row of the report."""
+    video_id, target = video["video_id"], part / f"{video['video_id']}.mp4"
+    start, end = (None if math.isnan(video[key]) else float(video[key]) for key in ("start", "end"))
+    originals = part / ".original"
+    try:
+        if video["excluded"]:
+            row = blank(settings) | {"status": "excluded", "reason": video["excluded"]}
+        elif video["src_path"] or not video["fetch_url"]:
+            row = transcode(args.raw / (video["src_path"] or video_id), target, settings=settings, start=start, end=end)
+        else:
+            row = transcode(_fetched(video["fetch_url"], originals, args.dataset), target, settings=settings, start=start, end=end)
+    except http.Gone as error:
+        row = blank(settings) | {"status": "missing", "reason": str(error)}
+    finally:
+        shutil.rmtree(originals, ignore_errors=True)
     made = row["status"] in ("ok", "degraded")
     return row | {"video_id": video_id, "out_path": f"{args.clips.name}/{video_id}.mp4" if made else ""}
 
 
-def _refuse_unsafe(videos: list[tuple[str, str]], table: Path) -> None:
+def _fetched(url: str, folder: Path, dataset: str) -> Path:
+    """The file of one video. Raises http.Gone if it is no longer there, ValueError if it could not be reached: then a later run goes on."""
+    folder.mkdir(exist_ok=True)
+    name = PurePosixPath(urlsplit(url).path).name
+    if not ENDING.search(name):
+        return youtube.fetch_page_video(url, folder, name="original")
+    target = folder / f"original{PurePosixPath(name).suffix}"
+    http.fetch(url, target, kind="video", login=login(dataset))
+    return target
+
+
+def _refuse_unsafe(videos: list[dict[str, Any]], table: Path) -> None:
     """A name out of a publisher's list must not reach out of its folder. Raises ValueError."""
     seen: set[str] = set()
-    for video_id, src_path in videos:
+    for video in videos:
+        video_id, src_path = video["video_id"], video["src_path"]
         # By name only: the files of a DVC workspace may be links into its cache.
         if PurePosixPath(src_path).is_absolute() or ".." in PurePosixPath(src_path).parts:
             raise ValueError(f"{table}: src_path {src_path!r} of video {video_id!r} leaves the folder of raw files")
