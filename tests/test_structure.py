@@ -116,6 +116,10 @@ def test_dvc_depends_on_the_code_that_its_stages_run_and_on_no_other():
         assert not [dep for dep in listed if dep.endswith(".py") and dep not in wanted], name
 
 
+def test_every_stage_of_dvc_makes_something_it_tracks():
+    assert not [name for name, stage, _ in dvc() if not stage.get("outs") and not stage.get("metrics")]
+
+
 def test_dvc_depends_on_the_parameters_and_recipes_of_its_rules():
     for name, stage, allowed in dvc():
         bodies = "".join(rules()[rule] for rule in allowed)

@@ -242,3 +242,8 @@ def test_a_search_tries_every_gain_on_validation_and_training_takes_the_best(che
 def test_a_run_may_have_seeds_of_its_own(checkout):
     checkout.edit("params.yaml", lambda text: text.replace("  vop: {}", "  vop: {seeds: [0, 4, 5]}"))
     assert checkout.planned() == {"train": 2, "embed": 2, "score": 2, "report": 1}
+
+
+def test_another_seed_plans_its_own_runs_only(checkout):
+    checkout.edit("params.yaml", lambda text: text.replace("seeds: [0]", "seeds: [0, 1]"))
+    assert checkout.planned() == {"train": 4, "embed": 4, "score": 4, "report": 1}
