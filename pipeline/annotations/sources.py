@@ -68,7 +68,7 @@ def obtain(target: Path, sources: Sequence[Source], *, settings: Dataset, name: 
             url = address(sources, source.name, settings)
             digest = source.digest or known.get(source.file, "")
             got.append({"name": source.name, "url": url, **_one(source, url, digest=digest, kept=kept, target=target, name=name)})
-            write_json(memory, known := known | {source.file: f"sha256:{got[-1]['sha256']}"})
+            write_json(memory, known := known | {source.file: str(got[-1]["digest"])})
     write_json(target / "sources.json", got)
     shutil.rmtree(kept, ignore_errors=True)
 
@@ -110,4 +110,4 @@ def _one(source: Source, url: str, *, digest: str, kept: Path, target: Path, nam
         for member, wanted in source.members.items():
             if (target / member).is_file() and not check_digest(target / member, wanted):
                 raise ValueError(f"{name}: {member} of {url} is not the file that was published ({wanted}); use another mirror")
-    return {"file": source.file, "bytes": done.bytes, "sha256": done.sha256}
+    return {"file": source.file, "bytes": done.bytes, "digest": f"sha256:{done.sha256}"}
