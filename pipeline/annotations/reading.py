@@ -31,21 +31,17 @@ def need(folder: Path, *names: str, hint: str = "") -> Path:
     return path
 
 
-def text(path: Path, *, encodings: Sequence[str] = ("utf-8-sig",)) -> str:
-    """The content of a text file. ValueError names the line that is in none of `encodings`, and a NUL."""
+def text(path: Path) -> str:
+    """The content of a UTF-8 file. ValueError names the line that is not, and a NUL."""
     raw = _bytes(path)
-    for encoding in encodings:
-        try:
-            content = raw.decode(encoding)
-        except UnicodeDecodeError as error:
-            line = raw[: error.start].count(b"\n") + 1
-            continue
-        if "\0" in content:
-            raise ValueError(
-                f"{path}: line {content[: content.index(chr(0))].count(chr(10)) + 1} holds a NUL character; get the file again"
-            )
-        return content
-    raise ValueError(f"{path}: line {line} is not {encodings[-1].removesuffix('-sig')} text; get the file again")
+    try:
+        content = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path}: line {line} is not utf-8 text; get the file again, or save it as UTF-8") from None
+    if "\0" in content:
+        raise ValueError(f"{path}: line {content[: content.index(chr(0))].count(chr(10)) + 1} holds a NUL character; get the file again")
+    return content
 
 
 def lines(path: Path) -> list[str]:

@@ -61,10 +61,11 @@ def _about(args: argparse.Namespace, source: datasets.Dataset, settings: Dataset
     """What the card says that is in none of the tables."""
     known = asdict(about) if (about := getattr(source, "ABOUT", None)) else {"title": args.dataset, "deviations": []}
     listed = args.raw / "sources.json"
+    expected = source.expected(settings)
     return known | {
-        "deviations": [*known["deviations"], VALIDATION[settings.validation], *different],
+        "deviations": [*known["deviations"], *([VALIDATION[settings.validation]] if expected else []), *different],
         "sources": read_json(listed) if listed.is_file() else [],
-        "expected": {split: list(numbers) for split, numbers in source.expected(settings).items()},
+        "expected": {split: list(numbers) for split, numbers in expected.items()},
     }
 
 
