@@ -36,13 +36,18 @@ def rank(scores: Floats, truth: Integers, *, names: Sequence[str]) -> Ranks:
     """Scores (Q, G) and the right column of each row (Q,) -> ranks. NotANumber names a query whose scores are not numbers."""
     if scores.dtype != np.float32:
         raise ValueError(f"similarities are {scores.dtype}; ranks are taken from float32, where rounding makes no ties")
-    bad = np.flatnonzero(np.isnan(scores).any(axis=1))
-    if len(bad):
-        raise NotANumber(f"the similarities of query {names[bad[0]]!r} are NaN ({len(bad)} of {len(scores)} queries)")
+    _refuse_nan(scores, names)
     own = scores[np.arange(len(scores)), truth][:, None]
     above = (scores > own).sum(axis=1)
     tied = (scores == own).sum(axis=1) - 1
     return Ranks(optimistic=1.0 + above, pessimistic=1.0 + above + tied)
+
+
+def _refuse_nan(scores: Floats, names: Sequence[str]) -> None:
+    """NotANumber names the first query, a row of scores, that holds a NaN."""
+    bad = np.flatnonzero(np.isnan(scores).any(axis=1))
+    if len(bad):
+        raise NotANumber(f"the similarities of query {names[bad[0]]!r} are NaN ({len(bad)} of {len(scores)} queries)")
 
 
 def text_to_video(scores: Floats, video_of_text: Integers, *, captions: Sequence[str]) -> Ranks:
@@ -60,9 +65,7 @@ def video_to_text(scores: Floats, video_of_text: Integers, *, videos: Sequence[s
 
 def video_to_caption(scores: Floats, video_of_text: Integers, *, videos: Sequence[str]) -> Ranks:
     """Every video is a query against all captions; the best of its own counts (Frozen in Time). R@1 is that of `video_to_text`."""
-    bad = np.flatnonzero(np.isnan(scores).any(axis=0))
-    if len(bad):
-        raise NotANumber(f"the similarities of query {videos[bad[0]]!r} are NaN ({len(bad)} of {len(videos)} queries)")
+    _refuse_nan(scores.T, videos)
     own = scores[np.arange(len(scores)), video_of_text]
     best = np.full(len(videos), -np.inf, np.float32)
     np.maximum.at(best, video_of_text, own)
