@@ -11,7 +11,7 @@ from typing import Protocol, cast
 import pandas as pd
 
 from pipeline import params
-from pipeline.annotations.rows import BOTH, CAPTION_COLUMNS, SPLITS, VIDEO_COLUMNS, listed
+from pipeline.annotations.rows import BOTH, CAPTION_COLUMNS, SPLITS, VIDEO_COLUMNS, refuse
 from pipeline.parse import refuse_unknown
 
 OWN = "folder"
@@ -79,8 +79,6 @@ def check(videos: pd.DataFrame, captions: pd.DataFrame, *, name: str) -> None:
         "empty captions": captions.loc[captions["text"].str.strip() == "", "caption_id"],
     }
     for what, ids in problems.items():
-        if len(ids):
-            raise ValueError(f"{name}: {len(ids)} {what}: {listed(list(ids[:3]))}")
+        refuse(name, what, list(ids))
     strays = captions.loc[captions["video_id"].map(home).to_numpy() != captions["split"].to_numpy(), "caption_id"]
-    if len(strays):
-        raise ValueError(f"{name}: {len(strays)} captions of another split than their video: {listed(list(strays[:3]))}")
+    refuse(name, "captions of another split than their video", list(strays))
