@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from requests.utils import get_netrc_auth
@@ -44,6 +44,16 @@ class Source:
     unpack: Callable[[str], str | None] | None = None
     members: Mapping[str, str] = field(default_factory=dict)
     gated: str = ""
+
+
+def named(*files: str) -> Callable[[str], str | None]:
+    """For `Source.unpack`: the members with these names, in whatever folder of the archive; macOS keeps copies of their attributes."""
+
+    def wanted(member: str) -> str | None:
+        file = PurePosixPath(member).name
+        return file if file in files and not member.startswith("__MACOSX") else None
+
+    return wanted
 
 
 def address(sources: Sequence[Source], name: str, settings: Dataset) -> str:

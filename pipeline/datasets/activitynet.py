@@ -6,7 +6,7 @@ There is no other validation set, so 500 training videos, chosen by a hash of th
 """
 
 import hashlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.annotations import reading, rows
 from pipeline.annotations.matching import stem
 from pipeline.annotations.rows import BOTH, Caption, Video
-from pipeline.annotations.sources import About, Source, obtain
+from pipeline.annotations.sources import About, Source, named, obtain
 from pipeline.params import Dataset, Params
 
 ABOUT = About(
@@ -29,18 +29,13 @@ FILES = ("train.json", "val_1.json", "val_2.json")
 HELD_OUT = 500
 
 
-def _annotation(name: str) -> str | None:
-    file = PurePosixPath(name).name
-    return file if file in FILES and not name.startswith("__MACOSX") else None
-
-
 SOURCES = (
     Source(
         name="annotations",
         url="https://cs.stanford.edu/people/ranjaykrishna/densevid/captions.zip",
         file="captions.zip",
         kind="zip",
-        unpack=_annotation,
+        unpack=named(*FILES),
         members={
             FILES[0]: "sha256:704536b2779011c1a729c927ae30e39ea9c90c38557836bbe969499917243d69",
             FILES[1]: "sha256:466aaccb9ebe45c6db4c98488a4ddbeb5b22faffe62e1bbce81222c14fc29e1c",

@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.annotations import reading, rows
 from pipeline.annotations.matching import stem
 from pipeline.annotations.rows import BOTH, Caption, Video
-from pipeline.annotations.sources import About, Source, obtain
+from pipeline.annotations.sources import About, Source, named, obtain
 from pipeline.params import Dataset, Params
 
 ABOUT = About(
@@ -39,11 +39,6 @@ DATA = (
 CSVS = ("MSRVTT_JSFUSION_test.csv", "MSRVTT_train.9k.csv", "MSRVTT_train.7k.csv")
 
 
-def _annotation(name: str) -> str | None:
-    file = PurePosixPath(name).name
-    return file if file in (DATA[0], *CSVS) and not name.startswith("__MACOSX") else None
-
-
 def _video(name: str) -> str | None:
     path = PurePosixPath(name)
     return f"videos/{path.name}" if path.parts[-3:-1] == ("videos", "all") and path.suffix == ".mp4" else None
@@ -55,7 +50,7 @@ SOURCES = (
         url="https://github.com/ArrowLuo/CLIP4Clip/releases/download/v0.0/msrvtt_data.zip",
         file="msrvtt_data.zip",
         kind="zip",
-        unpack=_annotation,
+        unpack=named(DATA[0], *CSVS),
         members={
             DATA[0]: "gitblob:f41b0f660fc5dbd8115f30033fb3f2e064ced442",
             CSVS[0]: "sha256:e61144b312c8a2fc2126f96504c981f8c23c05b3ba9655a56e2af50ac8a4b16a",

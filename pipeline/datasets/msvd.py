@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.annotations import reading, rows
 from pipeline.annotations.matching import stem
 from pipeline.annotations.rows import SPLITS, Caption, Video
-from pipeline.annotations.sources import About, Source, obtain
+from pipeline.annotations.sources import About, Source, named, obtain
 from pipeline.fetch import pickles
 from pipeline.params import Dataset, Params
 
@@ -27,11 +27,6 @@ CAPTIONS = ("raw-captions.pkl", "captions_msvd.json", "raw-captions.json")
 EXPECTED = {"train": (1200, 48774), "val": (100, 4290), "test": (670, 27763)}
 
 
-def _annotation(name: str) -> str | None:
-    file = PurePosixPath(name).name
-    return file if file in (CAPTIONS[0], *LISTS) and not name.startswith("__MACOSX") else None
-
-
 def _video(name: str) -> str | None:
     path = PurePosixPath(name)
     return f"videos/{path.name}" if path.suffix == ".avi" and not path.name.startswith(".") else None
@@ -43,7 +38,7 @@ SOURCES = (
         url="https://github.com/ArrowLuo/CLIP4Clip/releases/download/v0.0/msvd_data.zip",
         file="msvd_data.zip",
         kind="zip",
-        unpack=_annotation,
+        unpack=named(CAPTIONS[0], *LISTS),
         members={CAPTIONS[0]: "gitblob:1c1dea7d48a60e27e267534f0017b43bc59e938f"},
     ),
     Source(

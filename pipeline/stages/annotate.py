@@ -1,6 +1,7 @@
 """Read the publisher's annotations into the one table of videos and the one of captions, and find the file of each video."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def main() -> None:
     for table, target in ((videos, args.videos), (captions, args.captions)):
         with whole(target) as part:
             table.to_parquet(part, index=False)
-    write_json(args.about, _about(args, source, settings, different))
+    write_json(args.about, _about(args, source, settings, expected, different))
     print(f"{args.dataset}: {len(videos)} videos, {len(captions)} captions", *different, sep="\n")
 
 
@@ -57,11 +58,16 @@ def _with_files(videos: pd.DataFrame, args: argparse.Namespace, source: datasets
     return match(videos, folder, root=args.root, file_key=source.file_key, name=args.dataset) if folder.is_dir() else videos
 
 
-def _about(args: argparse.Namespace, source: datasets.Dataset, settings: Dataset, different: list[str]) -> dict[str, Any]:
+def _about(
+    args: argparse.Namespace,
+    source: datasets.Dataset,
+    settings: Dataset,
+    expected: Mapping[str, tuple[int | None, int | None]],
+    different: list[str],
+) -> dict[str, Any]:
     """What the card says that is in none of the tables."""
     known = asdict(about) if (about := getattr(source, "ABOUT", None)) else {"title": args.dataset, "deviations": []}
     listed = args.raw / "sources.json"
-    expected = source.expected(settings)
     return known | {
         "deviations": [*known["deviations"], *([VALIDATION[settings.validation]] if expected else []), *different],
         "sources": read_json(listed) if listed.is_file() else [],

@@ -148,4 +148,4 @@ def test_only_the_clips_and_annotations_are_taken_out_of_the_archives():
         "msrvtt_data/MSRVTT_data.json",
     )
     assert [msrvtt._video(name) for name in members] == ["videos/video7.mp4", None, None, None]
-    assert [msrvtt._annotation(name) for name in members] == [None, None, None, "MSRVTT_data.json"]
+    assert [msrvtt.SOURCES[0].unpack(name) for name in members] == [None, None, None, "MSRVTT_data.json"]
