@@ -84,9 +84,22 @@ class Tower:
         self.embedding: list[TokenHook] = []
         self.hooks = [BlockHooks() for _ in self.blocks]
 
-    def run(self, tokens: Tensor, *, flow: Flow) -> Tensor:
-        """(N, L, D) -> (N, L', D), where the hooks decide L'."""
-        for block, hooks in zip(self.blocks, self.hooks, strict=True):
+    @property
+    def top(self) -> int:
+        """The number of blocks, which is the level of what comes out of the last one."""
+        return len(self.blocks)
+
+    def last(self, number: int | None) -> list[tuple[int, Any, BlockHooks]]:
+        """(layer, block, hooks) of the last `number` blocks, which a method is attached to, or of all. ValueError if there are fewer."""
+        depth = len(self.blocks)
+        if number is not None and not 1 <= number <= depth:
+            raise ValueError(f"last_blocks is {number}; the {self.name} tower has {depth} blocks; give 1 to {depth}, or none for all")
+        first = 0 if number is None else depth - number
+        return list(zip(range(first, depth), self.blocks[first:], self.hooks[first:], strict=True))
+
+    def run(self, tokens: Tensor, *, flow: Flow, start: int = 0, stop: int | None = None) -> Tensor:
+        """(N, L, D) -> (N, L', D) through the blocks from `start` up to `stop`, or the top; the hooks decide L'."""
+        for block, hooks in zip(self.blocks[start:stop], self.hooks[start:stop], strict=True):
             if self.checkpointing and torch.is_grad_enabled():
                 tokens = checkpoint(_block, block, hooks, tokens, flow, use_reentrant=False)
             else:

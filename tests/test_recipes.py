@@ -77,7 +77,7 @@ def test_half_precision_goes_with_its_optimiser_and_eight_processes_with_the_rel
         ("vop@paper", "activitynet", {"visual_prompts": 8, "text_prompts": 8}, {"epochs": 5, "batch": 32, "weight_decay": 0.2}, (12, 69)),
         ("vop_fc@paper", "didemo", {"shallow": 8, "specific_prompts": 4}, {"decay": "all", "betas": [0.9, 0.999]}, (12, 69)),
         ("adapter_attn@paper", None, {"middle": 64, "placement": "parallel", "scale": 1.0}, {"batch": 32}, (12, 77)),
-        ("partial@paper", None, {"blocks": 1}, {"clip_lr": 3e-5}, (12, 77)),
+        ("partial@paper", None, {"last_blocks": 1}, {"clip_lr": 3e-5}, (12, 77)),
         # peers.md A.2, E and F
         ("clip4clip_full@paper", "didemo", {}, {"lr": 1e-4, "clip_lr": 1e-7, "batch": 128, "half": True}, (64, 64)),
         ("lora@tempme", None, {"rank": 8, "targets": ["q", "k", "v"]}, {"lr": 6e-4, "warmup": 0.1, "batch": 128, "half": False}, (12, 32)),

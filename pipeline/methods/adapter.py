@@ -20,13 +20,17 @@ VARIANTS = {"adapter_attn": {"site": "attention", "scale": 1.0}, "adapter_ffn": 
 
 @dataclass(frozen=True)
 class Adapter:
-    """`site`: attention or mlp. `placement`: parallel reads the branch's normalised input, sequential its output. `middle`: width."""
+    """`site`: attention or mlp. `placement`: parallel reads the branch's normalised input, sequential its output. `middle`: width.
+
+    `last_blocks`: only the last so many blocks of each tower have them; None is all.
+    """
 
     site: str = "mlp"
     placement: str = "parallel"
     middle: int = 64
     scale: float = 0.1
     activation: str = "relu"
+    last_blocks: int | None = None
 
     paper: ClassVar[str] = "arXiv:2211.12764"
     identity_at_init: ClassVar[bool] = True
@@ -37,11 +41,11 @@ class Adapter:
         choose(self.placement, PLACEMENTS, what="placement")
         modules = nn.ModuleDict()
         for tower in (clip.vision, clip.text):
-            adapters = nn.ModuleList()
-            for hooks in tower.hooks:
-                adapters.append(Bottleneck(tower.width, self.middle, activation=self.activation))
+            adapters = nn.ModuleDict()
+            for layer, _, hooks in tower.last(self.last_blocks):
+                adapter = adapters[str(layer)] = Bottleneck(tower.width, self.middle, activation=self.activation)
                 branch = hooks.attention if self.site == "attention" else hooks.mlp
-                branch.append(add(adapters[-1], placement=self.placement, scale=self.scale))
+                branch.append(add(adapter, placement=self.placement, scale=self.scale))
             modules[tower.name] = adapters
         return modules
 

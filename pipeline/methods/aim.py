@@ -16,6 +16,7 @@ from pipeline.clip import FrozenClip
 from pipeline.methods import Shape
 from pipeline.parts.bottleneck import Bottleneck, adapt_text, add
 from pipeline.parts.masks import hide_keys
+from pipeline.parts.prompts import entry
 from pipeline.tower import Flow, TokenHook
 
 
@@ -23,13 +24,15 @@ from pipeline.tower import Flow, TokenHook
 class Aim:
     """`middle`: width of the three adapters (the paper: a quarter of the tower's). `position`: learned frame positions, zero at first.
 
-    `text`: adapter (of width `text_middle`) or frozen.
+    `text`: adapter (of width `text_middle`) or frozen. `last_blocks`: only the last so many blocks of each tower have them, and the
+    positions are added where these begin; None is all.
     """
 
     middle: int = 192
     position: bool = False
     text: str = "adapter"
     text_middle: int = 64
+    last_blocks: int | None = None
 
     paper: ClassVar[str] = "arXiv:2302.03024"
     identity_at_init: ClassVar[bool] = True
@@ -40,24 +43,25 @@ class Aim:
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
         vision = clip.vision
-        modules = adapt_text(clip.text, text=self.text, middle=self.text_middle)
+        blocks = vision.last(self.last_blocks)
+        modules = adapt_text(clip.text, text=self.text, middle=self.text_middle, last_blocks=self.last_blocks)
         if self.position:
             table = nn.Parameter(torch.zeros(shape.num_frames, vision.width))
             modules["frames"] = nn.ParameterDict({"position": table})
-            vision.embedding.append(_add_positions(table))
-        layers = nn.ModuleList()
-        for block, hooks in zip(vision.blocks, vision.hooks, strict=True):
+            entry(vision, blocks[0][0]).append(_add_positions(table))
+        layers = nn.ModuleDict()
+        for layer, block, hooks in blocks:
             three = nn.ModuleDict({site: Bottleneck(vision.width, self.middle, activation="gelu") for site in ("time", "space", "joint")})
             hooks.before.append(_over_time(block, three["time"]))
             hooks.attention.append(add(three["space"], placement="sequential", scale=1.0))
             hooks.mlp.append(add(three["joint"], placement="parallel", scale=0.5))
-            layers.append(three)
+            layers[str(layer)] = three
         modules["vision"] = layers
         return modules
 
 
 def _add_positions(table: Tensor) -> TokenHook:
-    """A position (D,) for each frame, on all its tokens, before ln_pre."""
+    """A position (D,) for each frame, on all its tokens."""
 
     def change(tokens: Tensor, flow: Flow) -> Tensor:
         by_video: Tensor = tokens.unflatten(0, (-1, flow.num_frames)) + table[: flow.num_frames, None]

@@ -14,6 +14,7 @@ from torch import nn
 from pipeline.clip import FrozenClip
 from pipeline.methods import Shape
 from pipeline.parse import choose
+from pipeline.parts.tensors import upper
 
 VARIANTS = {
     "full_finetune": {"which": "all"},
@@ -21,7 +22,7 @@ VARIANTS = {
     "bias": {"which": "bias"},
     "ln": {"which": "ln"},
     "proj": {"which": "proj"},
-    "partial": {"which": "blocks"},
+    "partial": {"which": "blocks", "last_blocks": 1},
 }
 PAPERS = {"all": "arXiv:2104.08860", "clip4clip": "arXiv:2104.08860", "bias": "arXiv:2106.10199", "ln": "arXiv:2312.11420"}
 # CLIP4Clip's `freeze_layer_num 0` keeps these as they are.
@@ -38,14 +39,15 @@ FROZEN_BY_CLIP4CLIP = (
 @dataclass(frozen=True)
 class ClipTensors:
     """`which` tensors: all, all that CLIP4Clip trains (clip4clip), those named bias, LayerNorms (ln), the two projections (proj), or
-    the last `blocks` of each tower.
+    the blocks.
 
-    `train_logit_scale`: the temperature too, where `which` is all or clip4clip.
+    `train_logit_scale`: the temperature too, where `which` is all or clip4clip. `last_blocks`: only the last so many blocks of each tower,
+    for bias and ln also the norm behind them; None is all.
     """
 
     which: str = "all"
-    blocks: int = 1
     train_logit_scale: bool = True
+    last_blocks: int | None = None
 
     identity_at_init: ClassVar[bool] = True
     sees_time: ClassVar[bool] = False
@@ -56,18 +58,16 @@ class ClipTensors:
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
         choose(self.which, ("all", "clip4clip", "bias", "ln", "proj", "blocks"), what="which")
-        depth = min(len(clip.vision.blocks), len(clip.text.blocks))
-        if not 1 <= self.blocks <= depth:
-            raise ValueError(f"partial: blocks is {self.blocks}; {clip.name} has {depth} blocks in its shallower tower")
-        last = tuple(
-            f"{prefix}transformer.resblocks.{len(tower.blocks) - 1 - back}."
-            for prefix, tower in (("visual.", clip.vision), ("", clip.text))
-            for back in range(self.blocks)
-        )
-        clip.unfreeze(lambda name: self._wants(name, last=last))
+        if self.last_blocks is not None and self.which not in ("bias", "ln", "blocks"):
+            raise ValueError(
+                f"last_blocks is {self.last_blocks}, but which is {self.which!r}, which is not chosen block by block; "
+                "use partial to train the last blocks"
+            )
+        changed = [upper(tower, self.last_blocks) for tower in (clip.vision, clip.text)]
+        clip.unfreeze(lambda name: self._wants(name) and any(has(name) for has in changed))
         return nn.Module()
 
-    def _wants(self, name: str, *, last: tuple[str, ...]) -> bool:
+    def _wants(self, name: str) -> bool:
         if name == "logit_scale":
             return self.train_logit_scale and self.which in ("all", "clip4clip")
         return {
@@ -76,7 +76,7 @@ class ClipTensors:
             "bias": name.endswith("bias"),
             "ln": name.rsplit(".", 2)[-2].startswith("ln_") if "." in name else False,
             "proj": name in ("visual.proj", "text_projection"),
-            "blocks": name.startswith(last),
+            "blocks": "transformer.resblocks." in name,
         }[self.which]
 
 

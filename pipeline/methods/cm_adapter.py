@@ -23,13 +23,15 @@ SITES = ("attention", "mlp")
 class CmAdapter:
     """`rank`: width of the bottleneck; `shared`: output channels whose weights both towers use, layer by layer from the top.
 
-    `pooling`: mean, or query with the `temperature` of the weights of frames.
+    `pooling`: mean, or query with the `temperature` of the weights of frames. `last_blocks`: only the last so many blocks of each tower
+    have them; None is all.
     """
 
     rank: int = 8
     shared: int = 16
     pooling: str = "mean"
     temperature: float = 5.0
+    last_blocks: int | None = None
 
     paper: ClassVar[str] = "arXiv:2211.09623"
     identity_at_init: ClassVar[bool] = False
@@ -41,20 +43,23 @@ class CmAdapter:
             raise ValueError(f"cm_adapter: shared is {self.shared}; it must be positive and at most the width of both towers")
         if self.pooling == "query":
             clip.query_temperature = self.temperature
-        depth = max(len(clip.vision.blocks), len(clip.text.blocks))
-        # Tied from the top, so that towers of different depth share where both have a layer.
-        slices = nn.ModuleList(nn.ModuleDict({site: _linear(self.rank, self.shared) for site in SITES}) for _ in range(depth))
-        modules = nn.ModuleDict({"shared": slices})
+        deeper = max(clip.vision, clip.text, key=lambda tower: len(tower.blocks))
+        slices = {layer: nn.ModuleDict({s: _linear(self.rank, self.shared) for s in SITES}) for layer, *_ in deeper.last(self.last_blocks)}
+        modules = nn.ModuleDict({"shared": _by_layer(slices)})
         for tower in (clip.vision, clip.text):
-            layers = nn.ModuleList()
-            for hooks, shared in zip(reversed(tower.hooks), reversed(list(slices)[depth - len(tower.hooks) :]), strict=True):
-                assert isinstance(shared, nn.ModuleDict)
-                own = nn.ModuleDict({site: Private(tower.width, self.rank, self.shared) for site in SITES})
+            layers: dict[int, nn.ModuleDict] = {}
+            # Tied from the top, so that towers of different depth share where both have a layer.
+            for (layer, _, hooks), shared in zip(reversed(tower.last(self.last_blocks)), reversed(slices.values()), strict=False):
+                own = layers[layer] = nn.ModuleDict({site: Private(tower.width, self.rank, self.shared) for site in SITES})
                 for site, branch in zip(SITES, (hooks.attention, hooks.mlp), strict=True):
                     branch.append(add(_Joined(own[site], shared[site]), placement="sequential", scale=1.0))
-                layers.insert(0, own)
-            modules[tower.name] = layers
+            modules[tower.name] = _by_layer(layers)
         return modules
+
+
+def _by_layer(layers: dict[int, nn.ModuleDict]) -> nn.ModuleDict:
+    """The modules of each layer under its number, the lowest first."""
+    return nn.ModuleDict({str(layer): layers[layer] for layer in sorted(layers)})
 
 
 def _linear(width: int, out: int) -> nn.Linear:

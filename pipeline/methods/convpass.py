@@ -18,25 +18,29 @@ from pipeline.parts.space_time import side
 
 @dataclass(frozen=True)
 class Convpass:
-    """`middle`: width of the bottleneck; `scale`: the paper's s, searched there. `text`: adapter (of width `text_middle`) or frozen."""
+    """`middle`: width of the bottleneck; `scale`: the paper's s, searched there. `text`: adapter (of width `text_middle`) or frozen.
+
+    `last_blocks`: only the last so many blocks of each tower have them; None is all.
+    """
 
     middle: int = 8
     scale: float = 0.1
     text: str = "adapter"
     text_middle: int = 64
+    last_blocks: int | None = None
 
     paper: ClassVar[str] = "arXiv:2207.07039"
     identity_at_init: ClassVar[bool] = True
     sees_time: ClassVar[bool] = False
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
-        layers = nn.ModuleList()
-        for hooks in clip.vision.hooks:
+        layers = nn.ModuleDict()
+        for layer, _, hooks in clip.vision.last(self.last_blocks):
             bypass = nn.ModuleDict({site: Bypass(clip.vision.width, self.middle) for site in ("attention", "mlp")})
-            layers.append(bypass)
+            layers[str(layer)] = bypass
             hooks.attention.append(add(bypass["attention"], placement="parallel", scale=self.scale))
             hooks.mlp.append(add(bypass["mlp"], placement="parallel", scale=self.scale))
-        modules = adapt_text(clip.text, text=self.text, middle=self.text_middle)
+        modules = adapt_text(clip.text, text=self.text, middle=self.text_middle, last_blocks=self.last_blocks)
         modules["vision"] = layers
         return modules
 

@@ -23,12 +23,16 @@ VARIANTS = {"visual_text_adapter": {"video": False}, "video_text_adapter": {"vid
 
 @dataclass(frozen=True)
 class EntryAdapter:
-    """`video`: a depthwise convolution over (T, H, W) in the bottleneck of the vision tower. `middle`: its width."""
+    """`video`: a depthwise convolution over (T, H, W) in the bottleneck of the vision tower. `middle`: its width.
+
+    `last_blocks`: only the last so many blocks of each tower have them; None is all.
+    """
 
     video: bool = False
     middle: int = 384
     activation: str = "gelu"
     conv_bias: bool = False
+    last_blocks: int | None = None
 
     paper: ClassVar[str] = "arXiv:1902.00751"
     identity_at_init: ClassVar[bool] = True
@@ -40,16 +44,16 @@ class EntryAdapter:
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
         modules = nn.ModuleDict()
         for tower in (clip.vision, clip.text):
-            adapters = nn.ModuleList()
-            for hooks in tower.hooks:
+            adapters = nn.ModuleDict()
+            for layer, _, hooks in tower.last(self.last_blocks):
                 if self.video and tower is clip.vision:
                     wide = SpaceTime(tower.width, self.middle, kernel=(3, 3, 3), bias=self.conv_bias, activation=self.activation)
                     nn.init.zeros_(wide.up.weight)
-                    adapters.append(wide)
+                    adapters[str(layer)] = wide
                     hooks.before.append(_video(wide))
                 else:
-                    adapters.append(Bottleneck(tower.width, self.middle, activation=self.activation))
-                    hooks.before.append(_plain(adapters[-1]))
+                    adapter = adapters[str(layer)] = Bottleneck(tower.width, self.middle, activation=self.activation)
+                    hooks.before.append(_plain(adapter))
             modules[tower.name] = adapters
         return modules
 

@@ -21,11 +21,15 @@ WEIGHTS = {"out": "attn.out_proj.weight", "fc": "mlp.c_fc.weight", "proj": "mlp.
 
 @dataclass(frozen=True)
 class Lora:
-    """`targets`: any of q, k, v, out (attention), fc, proj (MLP). The change is B A, times alpha / rank where `alpha` is given."""
+    """`targets`: any of q, k, v, out (attention), fc, proj (MLP). The change is B A, times alpha / rank where `alpha` is given.
+
+    `last_blocks`: only the weights of the last so many blocks of each tower are changed; None is all.
+    """
 
     rank: int = 8
     targets: list[str] = field(default_factory=lambda: ["q", "k", "v"])
     alpha: float | None = None
+    last_blocks: int | None = None
 
     paper: ClassVar[str] = "arXiv:2106.09685"
     identity_at_init: ClassVar[bool] = True
@@ -37,8 +41,8 @@ class Lora:
         scale = 1.0 if self.alpha is None else self.alpha / self.rank
         modules = nn.ModuleDict()
         for tower in (clip.vision, clip.text):
-            layers = nn.ModuleList()
-            for block, hooks in zip(tower.blocks, tower.hooks, strict=True):
+            layers = nn.ModuleDict()
+            for layer, block, hooks in tower.last(self.last_blocks):
                 changes = nn.ModuleDict()
                 fused = [name in self.targets for name in FUSED]
                 if any(fused):
@@ -46,7 +50,7 @@ class Lora:
                 for target in (name for name in WEIGHTS if name in self.targets):
                     weight = block.get_parameter(WEIGHTS[target])
                     changes[target] = hooks.weights[WEIGHTS[target]] = Change(len(weight), [True], weight.shape[1], self.rank, scale)
-                layers.append(changes)
+                layers[str(layer)] = changes
             modules[tower.name] = layers
         return modules
 

@@ -18,6 +18,7 @@ from pipeline.methods import Shape
 from pipeline.parse import choose
 from pipeline.parts.bottleneck import Bottleneck, quick_gelu
 from pipeline.parts.mixer import Mixer
+from pipeline.parts.tensors import upper
 from pipeline.tower import BranchHook, Site, Tower
 
 POSITIONS = ("none", "down_in", "down_out", "up_in", "up_out")
@@ -37,6 +38,7 @@ class MvAdapter:
       factor of `cmt_dim` (table 9); `down_in` is equation 4, `none` is without.
     - `norm_input`: a LayerNorm before the bottleneck (the released ActivityNet setting).
     - `clip_biases`: train CLIP's biases in the adapted towers too, which the published percentages include (mv_adapter.md 4).
+    - `last_blocks`: only the last so many blocks of each tower have adapters, and biases only these and the norm behind; None is all.
     """
 
     paper: ClassVar[str] = "arXiv:2301.07868"
@@ -56,6 +58,7 @@ class MvAdapter:
     cmt_dim: int = 32
     norm_input: bool = False
     clip_biases: bool = True
+    last_blocks: int | None = None
 
     @property
     def sees_time(self) -> bool:
@@ -64,22 +67,32 @@ class MvAdapter:
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
         self._check(clip)
         towers = [tower for tower, wanted in ((clip.vision, self.video), (clip.text, self.text)) if wanted]
+        changed = [upper(tower, self.last_blocks) for tower in towers]
+        tied = self._tied()
         if self.clip_biases:
-            clip.unfreeze(lambda name: "bias" in name and (clip.vision if name.startswith("visual.") else clip.text) in towers)
-        tied = self.cmt_layers if self.cmt_position != "none" else 0
+            clip.unfreeze(lambda name: "bias" in name and any(has(name) for has in changed))
         modules = nn.ModuleDict()
         factors = nn.ParameterList(nn.Parameter(torch.zeros(self.cmt_dim)) for _ in range(tied))
         for tower in towers:
-            adapters = nn.ModuleList()
-            for layer, hooks in enumerate(tower.hooks):
+            adapters = nn.ModuleDict()
+            for layer, _, hooks in tower.last(self.last_blocks):
                 # Towers of different depth are tied from the top, where the paper ties them.
                 rank = layer - (len(tower.hooks) - tied)
-                adapter = self._adapter(tower, shape, gated=rank >= 0)
-                adapters.append(adapter)
+                adapter = adapters[str(layer)] = self._adapter(tower, shape, gated=rank >= 0)
                 hooks.mlp.append(_hook(adapter, scale=self.scale, factor=factors[rank] if rank >= 0 else None))
             modules[tower.name] = adapters
         modules["factors"] = factors
         return modules
+
+    def _tied(self) -> int:
+        """How many layers are tied, which must be changed ones. ValueError if they are not."""
+        tied = self.cmt_layers if self.cmt_position != "none" else 0
+        if self.last_blocks is not None and tied > self.last_blocks:
+            raise ValueError(
+                f"mv_adapter: cmt_layers is {tied}, but only the last_blocks {self.last_blocks} have adapters to tie; "
+                f"set cmt_layers to at most {self.last_blocks}"
+            )
+        return tied
 
     def _check(self, clip: FrozenClip) -> None:
         depth = min(len(clip.vision.blocks), len(clip.text.blocks))

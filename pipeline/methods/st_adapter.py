@@ -20,26 +20,30 @@ from pipeline.tower import Flow, TokenHook
 
 @dataclass(frozen=True)
 class StAdapter:
-    """`middle`: width of the bottleneck. `text`: adapter (of width `text_middle`) or frozen."""
+    """`middle`: width of the bottleneck. `text`: adapter (of width `text_middle`) or frozen.
+
+    `last_blocks`: only the last so many blocks of each tower have them; None is all.
+    """
 
     middle: int = 384
     text: str = "adapter"
     text_middle: int = 64
+    last_blocks: int | None = None
 
     paper: ClassVar[str] = "arXiv:2206.13559"
     identity_at_init: ClassVar[bool] = True
     sees_time: ClassVar[bool] = True
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
-        adapters = nn.ModuleList()
-        for hooks in clip.vision.hooks:
+        adapters = nn.ModuleDict()
+        for layer, _, hooks in clip.vision.last(self.last_blocks):
             adapter = SpaceTime(clip.vision.width, self.middle, kernel=(3, 1, 1), bias=True, activation="none")
             nn.init.zeros_(adapter.conv.weight)
             assert adapter.conv.bias is not None
             nn.init.zeros_(adapter.conv.bias)
-            adapters.append(adapter)
+            adapters[str(layer)] = adapter
             hooks.before.append(_patches(adapter))
-        modules = adapt_text(clip.text, text=self.text, middle=self.text_middle)
+        modules = adapt_text(clip.text, text=self.text, middle=self.text_middle, last_blocks=self.last_blocks)
         modules["vision"] = adapters
         return modules
 

@@ -18,9 +18,9 @@ from pipeline.clip import FrozenClip
 from pipeline.methods import Shape
 from pipeline.parse import choose
 from pipeline.parts.context import MODELS, Context
-from pipeline.parts.masks import hide_keys
-from pipeline.parts.prompts import drop, insert, normal, prompt_text
-from pipeline.tower import Flow, MaskHook, TokenHook
+from pipeline.parts.joined import see_all_frames
+from pipeline.parts.prompts import drop, entry, insert, normal, prompt_text, prompt_upper_text
+from pipeline.tower import Flow, TokenHook
 
 VARIANTS = {
     "vop": {},
@@ -38,8 +38,10 @@ class Vop:
 
     - `specific`: none, position or context. `specific_prompts` of the visual prompts are then made for each frame, the rest is generic.
     - `context`: bilstm, lstm or transformer, which makes the context-specific ones.
-    - `function`: the layers from `shallow` (K^s) on see all frames of a video at once. None is two thirds of the layers: 8 of 12.
+    - `function`: the layers from `shallow` (K^s) on see all frames of a video at once. None is two thirds of the layers, 8 of 12, or the
+      first layer with prompts if that is higher.
     - `depth`: only the first layers have prompts, and the last of these flow on to the top. None is all layers.
+    - `last_blocks`: only the last so many blocks of each tower have prompts; None is all.
     - `text_layout`: `prefix` has all text prompts after start-of-text and reads the end of text (the paper's equation 3). `release`
       has half of them there, half before the last slot of the padded row, and reads the token `text_prompts` after the caption's
       end-of-text index, as the released code does. The second half is dead for captions that do not fill the row.
@@ -55,6 +57,7 @@ class Vop:
     depth: int | None = None
     text_layout: str = "prefix"
     std: float = 0.02
+    last_blocks: int | None = None
 
     paper: ClassVar[str] = "arXiv:2211.12764"
     identity_at_init: ClassVar[bool] = False
@@ -64,36 +67,64 @@ class Vop:
         return self.specific != "none" or self.function
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
-        shallow, depth = self._layers(clip)
+        self._check()
+        first, shallow, depth = self._layers(clip)
         adapter = nn.Module()
         if self.visual_prompts:
-            _Video(self, clip, shape, adapter=adapter, shallow=shallow, depth=depth)
+            _Video(self, clip, shape, adapter=adapter, first=first, shallow=shallow, depth=depth)
         if self.text_prompts:
-            layers = len(clip.text.blocks) if self.depth is None else min(depth, len(clip.text.blocks))
-            prompts = _table(adapter, "text_prompts", layers, self.text_prompts, clip.text.width, std=self.std)
-            head = self.text_prompts if self.text_layout == "prefix" else self.text_prompts // 2
-            prompt_text(clip, prompts, head=head, num_words=shape.num_words)
+            self._prompt_text(clip, shape, adapter=adapter)
         return adapter
 
-    def _layers(self, clip: FrozenClip) -> tuple[int, int]:
-        """The numbers of layers that see single frames, and that have prompts. ValueError for settings that contradict each other."""
+    def _prompt_text(self, clip: FrozenClip, shape: Shape, *, adapter: nn.Module) -> None:
+        layers = len(clip.text.last(self.last_blocks))
+        rows = layers if self.depth is None else min(self.depth, layers)
+        prompts = _table(adapter, "text_prompts", rows, self.text_prompts, clip.text.width, std=self.std)
+        if self.last_blocks is not None and layers < len(clip.text.blocks):
+            prompt_upper_text(clip, prompts, last_blocks=self.last_blocks)
+        else:
+            head = self.text_prompts if self.text_layout == "prefix" else self.text_prompts // 2
+            prompt_text(clip, prompts, head=head, num_words=shape.num_words)
+
+    def _check(self) -> None:
+        """ValueError for settings that contradict each other on any CLIP."""
         choose(self.text_layout, ("prefix", "release"), what="vop: text_layout")
         choose(self.specific, ("none", "position", "context"), what="vop: specific")
         choose(self.context, MODELS, what="vop: context")
-        layers = len(clip.vision.blocks)
         if self.text_layout == "release" and self.text_prompts % 2:
             raise ValueError(f"vop: text_prompts is {self.text_prompts}; the release layout needs an even number")
         if self.specific != "none" and not 0 < self.specific_prompts <= self.visual_prompts:
             raise ValueError(f"vop: specific_prompts is {self.specific_prompts} of {self.visual_prompts} visual_prompts")
         if self.function and not self.visual_prompts:
             raise ValueError("vop: function joins frames for its visual prompts, of which there are none; set visual_prompts")
-        shallow = layers if not self.function else round(layers * 2 / 3) if self.shallow is None else self.shallow
+
+    def _layers(self, clip: FrozenClip) -> tuple[int, int, int]:
+        """The first layer of vision with prompts, the first that sees all frames at once, and the first without prompts again.
+
+        It is the number of layers where there is none. ValueError for settings that contradict each other on this CLIP.
+        """
+        layers, first = len(clip.vision.blocks), clip.vision.last(self.last_blocks)[0][0]
+        shallow = layers if not self.function else max(round(layers * 2 / 3), first) if self.shallow is None else self.shallow
         depth = layers if self.depth is None else self.depth
         if not 0 <= shallow <= layers or not 0 < depth <= layers:
             raise ValueError(f"vop: shallow is {self.shallow} and depth {self.depth}; {clip.name} has {layers} layers of vision")
         if depth < layers and (self.function or self.specific != "none"):
             raise ValueError(f"vop: depth {depth} of {layers} layers is defined for plain VoP only; leave it out here")
-        return shallow, depth
+        if self.last_blocks is not None:
+            self._check_last(first, shallow)
+        return first, shallow, depth
+
+    def _check_last(self, first: int, shallow: int) -> None:
+        """ValueError for what has no meaning where the layers below `first` are plain CLIP."""
+        last = f"vop: last_blocks is {self.last_blocks}"
+        if self.depth is not None:
+            raise ValueError(f"{last} and depth {self.depth}, which counts from the first layer; leave one of them out")
+        if self.text_layout == "release":
+            raise ValueError(f"{last} and text_layout 'release', which is defined from the first layer on; use prefix")
+        if shallow < first:
+            raise ValueError(f"{last} and shallow {shallow}, but prompts begin in layer {first}; set shallow to {first} or more")
+        if self.specific != "none" and shallow == first:
+            raise ValueError(f"{last}, which leaves {self.specific} prompts no layer below shallow {shallow}; raise it, or use vop_f")
 
 
 def _table(adapter: nn.Module, name: str, *shape: int, std: float) -> nn.Parameter:
@@ -104,9 +135,9 @@ def _table(adapter: nn.Module, name: str, *shape: int, std: float) -> nn.Paramet
 class _Video:
     """The visual prompts: single frames in the layers below `shallow`, all frames of a video at once from there on."""
 
-    def __init__(self, method: Vop, clip: FrozenClip, shape: Shape, *, adapter: nn.Module, shallow: int, depth: int) -> None:
+    def __init__(self, method: Vop, clip: FrozenClip, shape: Shape, *, adapter: nn.Module, first: int, shallow: int, depth: int) -> None:
         width, std, number = clip.vision.width, method.std, method.visual_prompts
-        single, layers = min(shallow, depth), len(clip.vision.blocks)
+        single, layers = min(shallow, depth) - first, len(clip.vision.blocks)
         own = method.specific_prompts if method.specific != "none" and single else 0
         self.generic = self.table = self.context = None
         if single and number > own:
@@ -115,25 +146,24 @@ class _Video:
             self.table = _table(adapter, "position_prompts", single, shape.num_frames, own, width, std=std)
         if own and method.specific == "context":
             self.context = adapter.context = Context(method.context, width, number=own, num_frames=shape.num_frames)
-        for layer in range(single):
-            hooks = clip.vision.hooks[layer]
-            (hooks.before if layer else clip.vision.embedding).append(self._put(layer))
+        for row, layer in enumerate(range(first, first + single)):
+            entry(clip.vision, layer).append(self._put(row))
             if layer + 1 < depth or depth == layers:
-                hooks.after.append(_discard_after_cls(number))
+                clip.vision.hooks[layer].after.append(_discard_after_cls(number))
         if shallow < layers:
             video = _table(adapter, "video_prompts", layers - shallow, number, width, std=std)
             position = _table(adapter, "frame_position", shape.num_frames, width, std=std)
-            _see_all_frames(clip, video, position, shallow=shallow)
+            see_all_frames(clip, video, position, shallow=shallow)
 
-    def _put(self, layer: int) -> TokenHook:
+    def _put(self, row: int) -> TokenHook:
         """Generic prompts, then those of each frame, right after CLS; the first layer's pass through ln_pre."""
 
         def change(tokens: Tensor, flow: Flow) -> Tensor:
             parts = []
             if self.generic is not None:
-                parts.append(self.generic[layer].expand(len(tokens), -1, -1))
+                parts.append(self.generic[row].expand(len(tokens), -1, -1))
             if self.table is not None:
-                parts.append(self.table[layer, : flow.num_frames].repeat(len(flow.frames), 1, 1))
+                parts.append(self.table[row, : flow.num_frames].repeat(len(flow.frames), 1, 1))
             if self.context is not None:
                 cls = tokens[:, 0].unflatten(0, (-1, flow.num_frames))
                 parts.append(self.context(cls, mask=flow.frames).flatten(0, 1))
@@ -142,57 +172,8 @@ class _Video:
         return change
 
 
-def _see_all_frames(clip: FrozenClip, prompts: Tensor, position: Tensor, *, shallow: int) -> None:
-    """From layer `shallow` on a row is a video, with prompts (layers, P, D) of its own; the positions (T, D) are added once."""
-    tower, number = clip.vision, prompts.shape[1]
-    (tower.hooks[shallow].before if shallow else tower.embedding).append(_join(position))
-    for layer, hooks in enumerate(tower.hooks[shallow:], start=shallow):
-        (hooks.before if layer else tower.embedding).append(_put_video(prompts[layer - shallow]))
-        hooks.mask = _hide_padded(number, heads=tower.blocks[layer].attn.num_heads)
-        hooks.after.append(_discard_video(number))
-    tower.hooks[-1].after.append(_split)
-
-
 def _discard_after_cls(number: int) -> TokenHook:
     return lambda tokens, flow: drop(tokens, at=1, number=number)
-
-
-def _join(position: Tensor) -> TokenHook:
-    """Frames (B*T, 1+P, D) -> videos (B, T + T*P, D), CLS tokens first; each token gets the position of its frame."""
-
-    def change(tokens: Tensor, flow: Flow) -> Tensor:
-        z = tokens.unflatten(0, (-1, flow.num_frames)) + position[: flow.num_frames, None]
-        return torch.cat([z[:, :, 0], z[:, :, 1:].flatten(1, 2)], dim=1)
-
-    return change
-
-
-def _split(tokens: Tensor, flow: Flow) -> Tensor:
-    """The inverse of `_join`, without the positions."""
-    frames = flow.num_frames
-    patches = tokens[:, frames:].unflatten(1, (frames, -1))
-    return torch.cat([tokens[:, :frames, None], patches], dim=2).flatten(0, 1)
-
-
-def _put_video(prompts: Tensor) -> TokenHook:
-    return lambda tokens, flow: insert(tokens, prompts, at=flow.num_frames)
-
-
-def _discard_video(number: int) -> TokenHook:
-    return lambda tokens, flow: drop(tokens, at=flow.num_frames, number=number)
-
-
-def _hide_padded(number: int, *, heads: int) -> MaskHook:
-    """No token of a video may look at a token of a padded frame."""
-
-    def mask(tokens: Tensor, flow: Flow) -> Tensor | None:
-        real = flow.frames
-        patches = (tokens.shape[1] - number) // flow.num_frames - 1
-        prompts = real.new_ones(len(real), number)
-        keys = torch.cat([real, prompts, real.repeat_interleave(patches, dim=1)], dim=1)
-        return hide_keys(keys, queries=tokens.shape[1], copies=heads)
-
-    return mask
 
 
 METHOD = Vop

@@ -44,16 +44,16 @@ def add(module: nn.Module, *, placement: str, scale: float) -> BranchHook:
     return change
 
 
-def adapt_mlp(tower: Tower, *, middle: int, scale: float = 0.1) -> nn.ModuleList:
+def adapt_mlp(tower: Tower, *, middle: int, scale: float = 0.1, last_blocks: int | None = None) -> nn.ModuleDict:
     """AdaptFormer's adapter after the MLP of every block: what MV-Adapter's paper puts into the text tower of video-only methods."""
-    adapters = nn.ModuleList()
-    for hooks in tower.hooks:
-        adapters.append(Bottleneck(tower.width, middle, activation="relu"))
-        hooks.mlp.append(add(adapters[-1], placement="sequential", scale=scale))
+    adapters = nn.ModuleDict()
+    for layer, _, hooks in tower.last(last_blocks):
+        adapter = adapters[str(layer)] = Bottleneck(tower.width, middle, activation="relu")
+        hooks.mlp.append(add(adapter, placement="sequential", scale=scale))
     return adapters
 
 
-def adapt_text(tower: Tower, *, text: str, middle: int) -> nn.ModuleDict:
+def adapt_text(tower: Tower, *, text: str, middle: int, last_blocks: int | None = None) -> nn.ModuleDict:
     """The text tower of a method that its paper defines for video only: AdaptMLP, or frozen."""
     choose(text, ("adapter", "frozen"), what="text")
-    return nn.ModuleDict({"text": adapt_mlp(tower, middle=middle)} if text == "adapter" else {})
+    return nn.ModuleDict({"text": adapt_mlp(tower, middle=middle, last_blocks=last_blocks)} if text == "adapter" else {})

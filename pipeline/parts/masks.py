@@ -1,4 +1,4 @@
-"""Masks for CLIP's own attention when its rows are not single frames. B videos, K keys."""
+"""Masks for CLIP's own attention when its rows are not single frames or plain captions. B videos, K keys, L tokens."""
 
 import torch
 from torch import Tensor
@@ -13,3 +13,9 @@ def hide_keys(keys: Tensor, *, queries: int, copies: int) -> Tensor | None:
         return None
     hidden = torch.zeros(keys.shape, device=keys.device).masked_fill_(~keys, float("-inf"))
     return hidden[:, None, None].expand(-1, copies, queries, -1).reshape(-1, queries, keys.shape[1])
+
+
+def causal(tokens: Tensor) -> Tensor:
+    """What to add to the scores of tokens (B, L, D) that see those before them, (L, L), however many they are."""
+    length = tokens.shape[1]
+    return torch.full((length, length), float("-inf"), device=tokens.device).triu(1)

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
-from pipeline.tower import Flow, TokenHook
+from pipeline.parts.masks import causal
+from pipeline.tower import Flow, TokenHook, Tower
 
 
 def normal(*shape: int, std: float) -> nn.Parameter:
@@ -21,6 +22,11 @@ def insert(tokens: Tensor, prompts: Tensor, *, at: int) -> Tensor:
 def drop(tokens: Tensor, *, at: int, number: int) -> Tensor:
     """The inverse of `insert`: the outputs of prompts are discarded."""
     return torch.cat([tokens[:, :at], tokens[:, at + number :]], dim=1)
+
+
+def entry(tower: Tower, layer: int) -> list[TokenHook]:
+    """The hooks where tokens enter a layer; for the first these are the embedding's, so that what they add is normalised and placed too."""
+    return tower.hooks[layer].before if layer else tower.embedding
 
 
 def prompt_text(clip: FrozenClip, prompts: Tensor, *, head: int, num_words: int) -> None:
@@ -57,3 +63,20 @@ def prompt_text(clip: FrozenClip, prompts: Tensor, *, head: int, num_words: int)
     for layer in range(1, layers):
         clip.text.hooks[layer - 1].after.append(discard)
         clip.text.hooks[layer].before.append(put(layer))
+
+
+def prompt_upper_text(clip: FrozenClip, prompts: Tensor, *, last_blocks: int) -> None:
+    """Prompts (layers, P, D) after start-of-text in the last blocks, where these are not all: below them is plain CLIP.
+
+    Like all prompts behind the first layer they have no positions, so any caption has room. Their outputs are discarded behind every
+    block, the last one too: the token that is read stays where it is.
+    """
+    number = prompts.shape[1]
+
+    def put(row: int) -> TokenHook:
+        return lambda tokens, flow: insert(tokens, prompts[row], at=1)
+
+    for row, (_, _, hooks) in enumerate(clip.text.last(last_blocks)):
+        hooks.before.append(put(row))
+        hooks.mask = lambda tokens, flow: causal(tokens)  # the flow's has the length of the plain caption
+        hooks.after.append(lambda tokens, flow: drop(tokens, at=1, number=number))

@@ -1,11 +1,11 @@
 """What the contract is tested with: each method as it is (new ones join by existing), and options that change what is attached."""
 
-from pipeline import methods
+from pipeline import methods, registry
 
 SHAPE = methods.Shape(num_frames=4, num_words=12)
 
 OPTIONS = {
-    "partial": [{"blocks": 2}],
+    "partial": [{"last_blocks": 2}, {"last_blocks": None}],
     "full_finetune": [{"train_logit_scale": False}],
     "adapter_attn": [{"placement": "sequential"}],
     "adapter_ffn": [{"placement": "sequential"}, {"activation": "gelu"}],
@@ -13,8 +13,8 @@ OPTIONS = {
     "video_text_adapter": [{"conv_bias": True}],
     "st_adapter": [{"text": "frozen"}],
     "convpass": [{"text": "frozen"}],
-    "aim": [{"text": "frozen"}, {"position": True}],
-    "cm_adapter": [{"shared": 6}, {"shared": 6, "pooling": "query"}],
+    "aim": [{"text": "frozen"}, {"position": True}, {"last_blocks": 1}, {"position": True, "last_blocks": 2}],
+    "cm_adapter": [{"shared": 6}, {"shared": 6, "pooling": "query"}, {"shared": 6, "last_blocks": 1}],
     "clip4clip_transformer": [{"start": "random", "layers": 2}],
     "cached_head": [{"text": "prefix", "prefix": 4}, {"text": "frozen", "layers": 2}],
     "vop": [
@@ -24,10 +24,14 @@ OPTIONS = {
         {"text_prompts": 0},
         {"visual_prompts": 3, "text_prompts": 5},
         {"function": True, "shallow": 0},
+        {"last_blocks": 1},
+        {"last_blocks": 2, "visual_prompts": 3, "text_prompts": 5},
     ],
-    "vop_p": [{"specific_prompts": 8}],
+    "vop_p": [{"specific_prompts": 8}, {"last_blocks": 1}, {"last_blocks": 2}],
     "vop_c": [{"context": "lstm"}, {"context": "transformer"}, {"specific_prompts": 2}],
-    "vop_f": [{"shallow": 1}],
+    "vop_f": [{"shallow": 1}, {"last_blocks": 1}, {"last_blocks": 2}, {"last_blocks": 2, "shallow": 1}],
+    "vop_fp": [{"last_blocks": 2}],
+    "vop_fc": [{"last_blocks": 2}],
     "mv_adapter": [
         {"temporal": "none", "text_transformer": False, "cmt_position": "none"},
         {"temporal": "transformer", "cmt_position": "none"},
@@ -43,13 +47,25 @@ OPTIONS = {
         {"cc": False},
         {"norm_input": True},
         {"clip_biases": False},
+        {"last_blocks": 1, "cmt_layers": 1},
+        {"last_blocks": 2, "calibrate": "both"},
     ],
 }
+# What these train is not chosen block by block: they refuse `last_blocks`.
+WHOLE = ("full_finetune", "clip4clip_full", "proj")
+
+
+def last():
+    """(name, config) of all methods that can be attached to the last blocks only, and so they are."""
+    found = [name for name, entry in registry.entries().items() if "last_blocks" in entry.hyperparameters and name not in WHOLE]
+    options = {name: [config for config in OPTIONS.get(name, []) if config.get("last_blocks")] for name in sorted(found)}
+    return [(name, config) for name, configs in options.items() for config in configs or [{"last_blocks": 1}]]
 
 
 def cases():
     """(name, config) of all of them."""
-    return [(name, config) for name in methods.names() for config in ({}, *OPTIONS.get(name, []))]
+    named = [(name, config) for name in methods.names() for config in ({}, *OPTIONS.get(name, []))]
+    return named + [case for case in last() if case not in named]
 
 
 def title(case):

@@ -15,7 +15,7 @@ def adapter(module, u):
 
 
 def step(clip, tower, layer, x, *, site, placement, scale, mask=None):
-    block, module = tower.blocks[layer], clip.adapter[tower.name][layer]
+    block, module = tower.blocks[layer], clip.adapter[tower.name][str(layer)]
     for name in ("attention", "mlp"):
         normed = block.ln_1(x) if name == "attention" else block.ln_2(x)
         branch = block.attention(normed, attn_mask=mask) if name == "attention" else block.mlp(normed)

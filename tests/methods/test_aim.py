@@ -21,7 +21,7 @@ def test_time_then_space_then_the_joint_adapter(batch, position):
         return z + clip.adapter["frames"]["position"][: len(z), None] if position else z
 
     def step(x, layer):
-        block, modules = clip.vision.blocks[layer], clip.adapter["vision"][layer]
+        block, modules = clip.vision.blocks[layer], clip.adapter["vision"][str(layer)]
         over_time = torch.stack([block.attention(block.ln_1(x[None, :, place]))[0] for place in range(x.shape[1])], 1)
         x = x + bottleneck(modules["time"], over_time)
         space = block.attention(block.ln_1(x))

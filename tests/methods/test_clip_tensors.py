@@ -18,7 +18,8 @@ COUNTS = {
     ("ln", ()): 65_536,
     ("proj", ()): 655_360,
     ("partial", ()): 10_240_256,
-    ("partial", (("blocks", 12),)): 12 * 10_240_256,
+    ("partial", (("last_blocks", 12),)): 12 * 10_240_256,
+    ("partial", (("last_blocks", None),)): 12 * 10_240_256,
 }
 
 
@@ -39,7 +40,7 @@ def test_each_baseline_trains_the_tensors_of_its_name():
     norms, _ = trained("ln")
     assert "visual.ln_pre.weight" in norms and "ln_final.bias" in norms and len(norms) == 2 * (2 + 1 + 2 * 2 * 3)
     assert trained("proj")[0] == {"visual.proj", "text_projection"}
-    assert {name.split("resblocks.")[1][0] for name in trained("partial", blocks=2)[0]} == {"1", "2"}
+    assert {name.split("resblocks.")[1][0] for name in trained("partial", last_blocks=2)[0]} == {"1", "2"}
     frozen = every - trained("clip4clip_full")[0]
     assert frozen == {
         "visual.conv1.weight",
@@ -62,5 +63,5 @@ def test_the_temperature_stays_at_most_100_where_it_is_trained_and_where_it_was_
 
 
 def test_more_blocks_than_there_are_is_refused():
-    with pytest.raises(ValueError, match="blocks is 4; small has 3 blocks"):
-        trained("partial", blocks=4)
+    with pytest.raises(ValueError, match="last_blocks is 4; the vision tower has 3 blocks; give 1 to 3"):
+        trained("partial", last_blocks=4)

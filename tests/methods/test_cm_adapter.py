@@ -12,7 +12,7 @@ from tests.methods.cases import SHAPE
 
 
 def adapter(clip, tower, layer, site, h):
-    own, shared = clip.adapter[tower][layer][site], clip.adapter["shared"][layer][site]
+    own, shared = clip.adapter[tower][str(layer)][site], clip.adapter["shared"][str(layer)][site]
     z = quick_gelu(h @ own.down.weight.T + own.down.bias)
     return h + torch.cat([z @ own.up.weight.T + own.up.bias, z @ shared.weight.T + shared.bias], -1)
 
@@ -36,7 +36,7 @@ def test_the_shared_slice_gets_gradient_from_both_towers(batch):
     frames, mask, captions = batch
     found = []
     for out in (clip.encode_frames(frames, mask=mask), clip.encode_text(clip.tokenize(captions, num_words=12))):
-        found.append(torch.autograd.grad(out.sum(), clip.adapter["shared"][0]["mlp"].weight)[0])
+        found.append(torch.autograd.grad(out.sum(), clip.adapter["shared"]["0"]["mlp"].weight)[0])
     assert all(g.abs().max() > 0 for g in found) and not torch.allclose(*found)
 
 

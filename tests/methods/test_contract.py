@@ -10,7 +10,7 @@ from pipeline import checkpoint, methods, registry
 from pipeline.loss import contrastive
 from pipeline.similarity import scores
 from tests.conftest import make_batch, small_clip
-from tests.methods.cases import SHAPE, cases, title
+from tests.methods.cases import SHAPE, cases, last, title
 
 WORDS = SHAPE.num_words
 CASES = cases()
@@ -86,8 +86,10 @@ PATCHES = {f"adapter.vision.2.temporal.calibration.patches.{name}": number for n
 DEAD = {
     "convpass": CONVPASS,
     "convpass-text=frozen": CONVPASS,
+    "convpass-last_blocks=1": CONVPASS,
     "mv_adapter-calibrate=patches": PATCHES,
     "mv_adapter-calibrate=both": PATCHES,
+    "mv_adapter-last_blocks=2-calibrate=both": PATCHES,
     "vop-text_layout=release": {"adapter.text_prompts": 3 * 4 * 16},
     "clip4clip_transformer": {"adapter.position": (20 - 4) * 16},
     "clip4clip_transformer-start=random-layers=2": {"adapter.position": (20 - 4) * 16},
@@ -190,6 +192,46 @@ def test_detaching_gives_clip_back_bit_for_bit(case, batch):
     assert not clip.trained()
     assert not any(p.requires_grad for p in clip.parameters())
     assert clip.query_temperature is None
+
+
+def streams(clip, batch):
+    """Tower and layer -> the tokens as they enter the block of it, and as they leave it, what is attached to it included."""
+    found = {"in": {}, "out": {}}
+
+    def note(kind, place):
+        def hook(tokens, _):
+            found[kind][place] = tokens
+            return tokens
+
+        return hook
+
+    for tower in (clip.vision, clip.text):
+        for layer, hooks in enumerate(tower.hooks):
+            hooks.before.insert(0, note("in", (tower.name, layer)))
+            hooks.after.append(note("out", (tower.name, layer)))
+    outputs(clip, batch)
+    return found["in"], found["out"]
+
+
+@each(last())
+def test_below_the_last_blocks_is_plain_clip_bit_for_bit_and_from_there_on_it_is_not(case, batch):
+    entering, leaving = streams(shake(attached(case), 0.3), batch)
+    plain, left = streams(small_clip(), batch)
+    first = 3 - case[1]["last_blocks"]
+    assert first > 0
+    for tower in ("vision", "text"):
+        for layer in range(first + 1):
+            torch.testing.assert_close(entering[tower, layer], plain[tower, layer], atol=0, rtol=0)
+        assert not torch.equal(leaving[tower, first], left[tower, first])
+
+
+@each(last())
+def test_as_many_last_blocks_as_there_are_is_the_same_as_none_given(case, batch):
+    clips = [shake(attached((case[0], case[1] | {"last_blocks": number}))) for number in (3, None)]
+    ours, every = (clip.trained() for clip in clips)
+    assert [(name, p.shape) for name, p in ours.items()] == [(name, p.shape) for name, p in every.items()]
+    for one, other in zip(*(outputs(clip, batch) for clip in clips), strict=True):
+        torch.testing.assert_close(one, other, atol=0, rtol=0)
 
 
 @each(TRAINABLE)

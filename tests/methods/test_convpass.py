@@ -30,7 +30,7 @@ def test_two_convolutions_stand_beside_attention_and_mlp(batch):
     clip = naive.attach("convpass")
 
     def step(x, layer):
-        block, modules = clip.vision.blocks[layer], clip.adapter["vision"][layer]
+        block, modules = clip.vision.blocks[layer], clip.adapter["vision"][str(layer)]
         normed = block.ln_1(x)
         x = x + block.attention(normed) + 0.1 * bypass(modules["attention"], normed)
         normed = block.ln_2(x)

@@ -15,10 +15,10 @@ def test_one_bottleneck_stands_at_the_entry_of_every_block_of_both_towers(batch)
     clip = naive.attach("visual_text_adapter", middle=6)
 
     def video(x, layer):
-        return clip.vision.blocks[layer](x + bottleneck(clip.adapter["vision"][layer], x))
+        return clip.vision.blocks[layer](x + bottleneck(clip.adapter["vision"][str(layer)], x))
 
     def text(x, layer):
-        x = x + bottleneck(clip.adapter["text"][layer], x)
+        x = x + bottleneck(clip.adapter["text"][str(layer)], x)
         return clip.text.blocks[layer](x, attn_mask=naive.causal(x.shape[1]))
 
     naive.vision(clip, batch, video)
@@ -30,7 +30,7 @@ def test_the_video_one_convolves_patches_over_space_and_time_and_cls_not_at_all(
     clip = naive.attach("video_text_adapter", middle=6)
 
     def block(x, layer):
-        module = clip.adapter["vision"][layer]
+        module = clip.adapter["vision"][str(layer)]
         cls = bottleneck(module, x[:, :1])
         mixed = bottleneck(module, x[:, 1:], lambda h: naive.neighbours(h.view(len(h), 2, 2, 6), module.conv.weight).view(len(h), 4, 6))
         return clip.vision.blocks[layer](x + torch.cat([cls, mixed], 1))

@@ -175,9 +175,9 @@ def test_towers_of_different_depth_are_tied_from_the_top_and_m_may_be_128():
         unfreeze=lambda _: None,
     )
     adapter = methods.load("mv_adapter", config={"middle": 128, "heads": 4}).attach(towers, methods.Shape(12, 32))
-    gated = {tower: [i for i, a in enumerate(adapter[tower]) if a.gate is not None] for tower in ("vision", "text")}
-    assert gated == {"vision": [22, 23], "text": [10, 11]}
-    assert adapter["vision"][0].bottleneck.down.weight.shape == (128, 1024)
+    gated = {tower: [layer for layer, a in adapter[tower].items() if a.gate is not None] for tower in ("vision", "text")}
+    assert gated == {"vision": ["22", "23"], "text": ["10", "11"]}
+    assert adapter["vision"]["0"].bottleneck.down.weight.shape == (128, 1024)
 
 
 def attach(**config):

@@ -10,7 +10,7 @@ def test_patches_see_the_frames_beside_them_and_padding_is_not_one(batch):
     clip = naive.attach("st_adapter", middle=6)
 
     def block(x, layer):
-        module = clip.adapter["vision"][layer]
+        module = clip.adapter["vision"][str(layer)]
         h = (x[:, 1:] @ module.down.weight.T + module.down.bias).view(len(x), 2, 2, 6)
         h = naive.neighbours(h, module.conv.weight, module.conv.bias).view(len(x), 4, 6)
         return clip.vision.blocks[layer](torch.cat([x[:, :1], x[:, 1:] + h @ module.up.weight.T + module.up.bias], 1))

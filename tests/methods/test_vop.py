@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline import methods
-from tests.conftest import small_clip
+from tests.conftest import make_batch, small_clip
 from tests.methods import naive
 from tests.methods.cases import SHAPE
 
@@ -25,6 +25,32 @@ def naive_vision(clip, pixels):
         z = block(z)
         z = torch.cat([z[:, :1], z[:, 1 + prompts.shape[1] :]], 1)
     return visual.ln_post(z[:, 0]) @ visual.proj
+
+
+def naive_upper_text(clip, ids, *, first):
+    """Captions one by one, without padding: plain below `first`, from there on with prompts that have no positions."""
+    model, prompts, found = clip.model, clip.adapter.text_prompts, []
+    for row in ids:
+        own = row[: int(row.argmax()) + 1]
+        x = (model.token_embedding(own) + model.positional_embedding[: len(own)])[None]
+        for layer, block in enumerate(model.transformer.resblocks):
+            if layer >= first:
+                x = torch.cat([x[:, :1], prompts[layer - first][None], x[:, 1:]], 1)
+            x = block(x, attn_mask=naive.causal(x.shape[1]))
+            if layer >= first:
+                x = torch.cat([x[:, :1], x[:, 1 + prompts.shape[1] :]], 1)
+        found.append(model.ln_final(x[0, -1]) @ model.text_projection)
+    return torch.stack(found)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("words", [12, 20])
+def test_prompts_in_the_last_layers_of_text_need_no_room_in_the_context(words):
+    clip = methods.attach(small_clip(), methods.load("vop", config={"last_blocks": 2}), shape=methods.Shape(4, words))
+    clip.adapter.text_prompts.mul_(20)
+    ids = clip.tokenize(make_batch(long=True)[2], num_words=words)
+    assert ids[2].argmax() == words - 1
+    torch.testing.assert_close(clip.encode_text(ids), naive_upper_text(clip, ids, first=1), atol=1e-5, rtol=1e-5)
 
 
 def naive_text(clip, ids, head, tail):
@@ -98,17 +124,22 @@ def context_prompts(context, cls):
     return mixed.view(len(cls), context.number, cls.shape[1])
 
 
-def naive_video(clip, frames, *, shallow):
+def naive_video(clip, frames, *, shallow, first=0):
     """All of vop.md 2 to 6 for one video without padding."""
     adapter, visual, frames_number = clip.adapter, clip.model.visual, len(frames)
     z = naive.embed(clip, frames)
+    if first:
+        z = visual.ln_pre(z)
     for layer, block in enumerate(visual.transformer.resblocks):
+        if layer < first:
+            z = block(z)
+            continue
         if layer < shallow:
             prompts = []
             if hasattr(adapter, "visual_prompts"):
-                prompts.append(adapter.visual_prompts[layer].expand(frames_number, -1, -1))
+                prompts.append(adapter.visual_prompts[layer - first].expand(frames_number, -1, -1))
             if hasattr(adapter, "position_prompts"):
-                prompts.append(adapter.position_prompts[layer, :frames_number])
+                prompts.append(adapter.position_prompts[layer - first, :frames_number])
             if hasattr(adapter, "context"):
                 prompts.append(context_prompts(adapter.context, z[:, 0]))
             z = torch.cat([z[:, :1], *prompts, z[:, 1:]], 1)
@@ -134,6 +165,26 @@ def naive_video(clip, frames, *, shallow):
 def test_every_variant_equals_a_naive_rewrite_of_one_video_at_a_time(batch, run, shallow):
     clip = naive.attach(run, shallow=shallow)
     naive.videos(clip, batch, lambda frames: naive_video(clip, frames, shallow=shallow))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("run", "first", "shallow"),
+    [("vop", 1, 3), ("vop", 2, 3), ("vop_p", 1, 3), ("vop_c", 2, 3), ("vop_f", 1, 2), ("vop_f", 2, 2), ("vop_fp", 1, 2), ("vop_fc", 1, 2)],
+)
+def test_every_variant_in_the_last_blocks_equals_a_naive_rewrite_too(batch, run, first, shallow):
+    clip = naive.attach(run, last_blocks=3 - first)
+    naive.videos(clip, batch, lambda frames: naive_video(clip, frames, shallow=shallow, first=first))
+
+
+@torch.no_grad()
+def test_tables_follow_clip_when_it_is_moved_after_they_were_attached(batch):
+    """A move gives parameters new memory; who took rows before keeps the old."""
+    clip = attach(small_clip(), "vop_f").to(torch.float64)
+    frames, mask, _ = batch
+    before = clip.encode_frames(frames, mask=mask)
+    clip.adapter.video_prompts.normal_()
+    assert not torch.allclose(clip.encode_frames(frames, mask=mask), before)
 
 
 @torch.no_grad()
@@ -220,3 +271,21 @@ def test_what_does_not_fit_is_refused_with_the_way_out(clip):
         attach(small_clip(), "vop_f", shallow=4)
     with pytest.raises(ValueError, match="needs an even number"):
         methods.attach(clip, methods.load("vop", config={"text_layout": "release", "text_prompts": 7}), shape=SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("run", "config", "message"),
+    [
+        ("vop", {"depth": 2, "last_blocks": 1}, "last_blocks is 1 and depth 2, which counts from the first layer; leave one of them out"),
+        ("vop", {"text_layout": "release", "last_blocks": 2}, "last_blocks is 2 and text_layout 'release', .*; use prefix"),
+        (
+            "vop_f",
+            {"shallow": 1, "last_blocks": 1},
+            "last_blocks is 1 and shallow 1, but prompts begin in layer 2; set shallow to 2 or more",
+        ),
+        ("vop_fc", {"last_blocks": 1}, "last_blocks is 1, which leaves context prompts no layer below shallow 2; raise it, or use vop_f"),
+    ],
+)
+def test_what_has_no_meaning_in_the_last_blocks_is_refused(run, config, message):
+    with pytest.raises(ValueError, match=f"^vop: {message}$"):
+        attach(small_clip(), run, **config)
