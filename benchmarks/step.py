@@ -87,13 +87,13 @@ def _batch(args: argparse.Namespace, clip: FrozenClip, place: torch.device) -> t
 
 
 def _timed(clip: FrozenClip, optimiser: torch.optim.Optimizer, batch: tuple[torch.Tensor, ...], place: torch.device) -> float:
-    _wait(place)
+    cost.wait(place)
     start = time.perf_counter()
     _backward(clip, optimiser, batch)
     optim.clip_gradients(clip.trained().values(), Train().clip_norm)
     optimiser.step()
     clip.limit_logit_scale()
-    _wait(place)
+    cost.wait(place)
     return time.perf_counter() - start
 
 
@@ -103,11 +103,6 @@ def _backward(clip: FrozenClip, optimiser: torch.optim.Optimizer, batch: tuple[t
     loss = contrastive(scores(texts, features, mask=mask, temperature=clip.query_temperature), scale=clip.logit_scale)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
-
-
-def _wait(place: torch.device) -> None:
-    if place.type == "cuda":
-        torch.cuda.synchronize(place)
 
 
 def _in_own_process(args: argparse.Namespace, name: str) -> dict[str, Any]:

@@ -15,10 +15,12 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from pipeline.tower import Flow, Tower
+from pipeline import levels
+from pipeline.tower import Tower
 
 TINY = Path(__file__).parent / "clip-tiny.json"
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+PREPROCESSING = f"mean {MEAN}, deviation {STD}"
 LOG_100 = math.log(100)  # where CLIP stops its logit scale
 
 
@@ -45,6 +47,7 @@ class FrozenClip(nn.Module):
         self._plain()
         self.mean: Tensor
         self.std: Tensor
+        self.preprocessing = PREPROCESSING
         self._tokenizer = open_clip.SimpleTokenizer(context_length=self.context_length)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
@@ -122,37 +125,33 @@ class FrozenClip(nn.Module):
         """(B, num_words) token ids with start and end of text; longer captions keep their end-of-text token last."""
         return cast(Tensor, self._tokenizer(captions, context_length=num_words))
 
-    def encode_frames(self, frames: Tensor, *, mask: Tensor) -> Tensor:
-        """Frames (B, T, 3, H, W) as uint8 and their mask (B, T) -> frame features (B, T, E), not normalised."""
-        pixels = (frames.flatten(0, 1).float() / 255 - self.mean) / self.std
-        visual = self.model.visual
-        tokens = visual.conv1(pixels).flatten(2).transpose(1, 2)
-        first = visual.class_embedding.expand(tokens.shape[0], 1, -1)
-        tokens = torch.cat([first, tokens], dim=1) + visual.positional_embedding
-        flow = Flow(num_frames=frames.shape[1], read=tokens.new_zeros(len(frames), dtype=torch.long), frame_mask=mask)
-        for hook in self.vision.embedding:
-            tokens = hook(tokens, flow)
-        tokens = self.vision.run(visual.ln_pre(tokens), flow=flow)
-        features: Tensor = (visual.ln_post(tokens[:, 0]) @ visual.proj).view(*frames.shape[:2], -1)
+    def encode_frames(self, seen: Tensor, *, mask: Tensor, start: int = 0) -> Tensor:
+        """Frames (B, T, 3, H, W) as uint8 and their mask (B, T) -> frame features (B, T, E), not normalised.
+
+        With a `start` above 0, `seen` is what `frames_at` gives for that level, and the tower runs from there on.
+        """
+        features = self.frames_at(self.vision.top + 1, seen, mask=mask, start=start)
         for head in self.frame_head:
             features = head(features, mask)
         return features
 
-    def encode_text(self, ids: Tensor) -> Tensor:
-        """Token ids (B, L), L at most the context length -> text features (B, E), not normalised."""
-        model = self.model
-        flow = Flow(num_frames=1, read=ids.argmax(dim=1))
-        tokens = model.token_embedding(ids)
-        for hook in self.text.embedding:
-            tokens = hook(tokens, flow)
-        length = tokens.shape[1]
-        flow.attn_mask = model.attn_mask[:length, :length]
-        tokens = self.text.run(tokens + model.positional_embedding[:length], flow=flow)
-        read = tokens[torch.arange(len(ids), device=ids.device), flow.read]
-        features: Tensor = model.ln_final(read) @ model.text_projection
+    def frames_at(self, level: int, seen: Tensor, *, mask: Tensor, start: int = 0) -> Tensor:
+        """What frames are at a level of the vision tower (`levels.frames_at`), from what they are at `start`."""
+        seen = seen.float() if start else (seen.float() / 255 - self.mean) / self.std
+        if level == start:
+            return seen
+        return levels.frames_at(level, seen, self.model.visual, self.vision, mask=mask, start=start)
+
+    def encode_text(self, ids: Tensor, said: Tensor | None = None, *, start: int = 0) -> Tensor:
+        """Token ids (B, L), L at most the context length -> text features (B, E), not normalised; from `said` at level `start` on."""
+        features = self.text_at(self.text.top + 1, ids, said, start=start)
         for head in self.text_head:
             features = head(features)
         return features
+
+    def text_at(self, level: int, ids: Tensor, said: Tensor | None = None, *, start: int = 0) -> Tensor:
+        """What captions are at a level of the text tower (`levels.text_at`), from what they are at `start`."""
+        return levels.text_at(level, ids, None if said is None else said.float(), self.model, self.text, start=start)
 
 
 def load_backbone(name: str, *, weights: str) -> FrozenClip:
@@ -259,7 +258,9 @@ def _download(name: str, tag: str) -> Path:
 
 
 def _digest(model: nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and bytes of all weights."""
+    """SHA-256 over the names, types, shapes and bytes of all weights; "" for an architecture without any."""
+    if next(model.parameters()).is_meta:
+        return ""
     total = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
         total.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())

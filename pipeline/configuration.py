@@ -22,6 +22,7 @@ CHOICES = {
     "schedule": ("cosine", "bert"),
     "decay": ("matrices", "all", "released"),
 }
+STORES = {"store": ("auto", "frames", "clips", "all"), "text_store": ("auto", "captions", "all")}
 DATASET_CHOICES = {
     "validation": ("clean", "paper"),
     "captions_as": ("published", "paragraph"),
@@ -49,6 +50,7 @@ def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
             _refuse_choice_on_seen(params, name, dataset, where=where)
     if not all(gain > 0 for gain in params.search.gains):
         raise ValueError(f"{where}: search: gains are {params.search.gains}; all must be positive")
+    choose(params.cache.dtype, ("float16", "float32", "bfloat16"), what=f"{where}: cache: dtype")
     if params.pretrain.pairs < params.pretrain.batch:
         raise ValueError(f"{where}: pretrain: {params.pretrain.pairs} pairs do not fill a batch of {params.pretrain.batch}")
     return params
@@ -62,6 +64,9 @@ def train_of(params: Params, name: str, dataset: str | None = None, *, where: st
     for key, allowed in CHOICES.items():
         if getattr(train, key) not in allowed:
             raise ValueError(f"{place}: {key} is {getattr(train, key)!r}; choose {' or '.join(allowed)}")
+    for key, names in STORES.items():
+        if getattr(train, key) not in names and not getattr(train, key).isdecimal():
+            raise ValueError(f"{place}: {key} is {getattr(train, key)!r}; choose {', '.join(names)} or a number of blocks")
     if len(train.betas) != 2:
         raise ValueError(f"{place}: betas is {train.betas}; give two numbers")
     if train.half and train.optimiser != "bert_adam":

@@ -1,5 +1,6 @@
 """What a method costs: parameters, memory of a training step, multiply-accumulates."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from pipeline.clip import FrozenClip
+
+TIMED = 32  # videos
 
 
 @dataclass
@@ -82,6 +85,26 @@ def macs(clip: FrozenClip, *, num_frames: int, num_words: int, device: torch.dev
         "macs_per_video": _count(lambda: clip.encode_frames(frames, mask=mask)),
         "macs_per_caption": _count(lambda: clip.encode_text(ids)),
     }
+
+
+@torch.no_grad()
+def rate(clip: FrozenClip, *, num_frames: int, device: torch.device) -> float:
+    """Videos a second from frames in memory to frame features: what a new video costs, whatever a run itself was read from."""
+    clip.eval()
+    frames = torch.zeros(TIMED, num_frames, 3, clip.image_size, clip.image_size, dtype=torch.uint8, device=device)
+    mask = torch.ones(TIMED, num_frames, dtype=torch.bool, device=device)
+    clip.encode_frames(frames[:1], mask=mask[:1])
+    wait(device)
+    start = time.perf_counter()
+    clip.encode_frames(frames, mask=mask)
+    wait(device)
+    return TIMED / (time.perf_counter() - start)
+
+
+def wait(device: torch.device) -> None:
+    """Until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _count(run: Callable[[], object]) -> int:

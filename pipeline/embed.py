@@ -1,7 +1,5 @@
 """A split through the two towers: one vector a video, a caption, and a twin."""
 
-import time
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -10,25 +8,25 @@ from torch import Tensor
 from pipeline.clip import FrozenClip
 from pipeline.data import Split, reverse
 from pipeline.embeddings import Embeddings
+from pipeline.loader import Stream
 from pipeline.similarity import pool
 
 BATCH = 64  # does not change an embedding
 
 
 @torch.no_grad()
-def embed(clip: FrozenClip, split: Split, *, device: torch.device) -> tuple[Embeddings, float]:
-    """Embed a split; also the videos a second, twins included, reading and moving the frames included.
+def embed(clip: FrozenClip, split: Split, *, device: torch.device, workers: int = 0) -> Embeddings:
+    """Embed a split, from where it is stored. Where queries weigh the frames, a video stays its frame features, and nothing is normalised.
 
-    Where queries weigh the frames, a video stays its frame features, and nothing is normalised.
+    `workers` as in `Stream`.
     """
     clip.eval()
     everything, directed = np.arange(len(split.store)), np.unique(split.video[split.directed])
-    start = time.perf_counter()
-    video = _videos(clip, split, everything, device=device, turn=False)
-    twin = _videos(clip, split, directed, device=device, turn=True)
-    rate = (len(everything) + len(directed)) / (time.perf_counter() - start)
-    text = torch.cat([clip.encode_text(ids.to(device)).cpu() for ids in torch.split(split.ids, BATCH)]).float()
-    made = Embeddings(
+    video, mask = _videos(clip, split, everything, device=device, workers=workers, turn=False)
+    twin, _ = _videos(clip, split, directed, device=device, workers=workers, turn=True)
+    captions = Stream(split.texts, _cut(np.arange(len(split.ids))), device=device, workers=0)
+    text = torch.cat([split.encode_texts(clip, batch).float().cpu() for batch in captions])
+    return Embeddings(
         video=video,
         text=(text if clip.query_temperature is not None else F.normalize(text, dim=-1)).numpy(),
         twin=twin,
@@ -37,20 +35,25 @@ def embed(clip: FrozenClip, split: Split, *, device: torch.device) -> tuple[Embe
         video_of_text=split.video,
         twin_of=directed,
         directed=split.directed,
-        mask=split.store.mask,
+        mask=mask,
         temperature=clip.query_temperature,
     )
-    return made, rate
 
 
-def _videos(clip: FrozenClip, split: Split, rows: np.ndarray, *, device: torch.device, turn: bool) -> np.ndarray:
-    weighed = clip.query_temperature is not None
-    vectors: list[Tensor] = [torch.empty(0, split.store.mask.shape[1], clip.embed_dim) if weighed else torch.empty(0, clip.embed_dim)]
-    for start in range(0, len(rows), BATCH):
-        frames, mask = split.frames(rows[start : start + BATCH])
-        if turn:
-            frames = reverse(frames, mask=mask)
-        mask = mask.to(device)
-        features = clip.encode_frames(frames.to(device), mask=mask).float()
-        vectors.append((features if weighed else pool(features, mask=mask)).cpu())
-    return torch.cat(vectors).numpy()
+def _videos(
+    clip: FrozenClip, split: Split, rows: np.ndarray, *, device: torch.device, workers: int, turn: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors (B, E), or frame features (B, T, E) where queries weigh them, and frame masks (B, T)."""
+    weighed, frames = clip.query_temperature is not None, split.store.num_frames
+    vectors: list[Tensor] = [torch.empty(0, frames, clip.embed_dim) if weighed else torch.empty(0, clip.embed_dim)]
+    masks = [torch.empty(0, frames, dtype=torch.bool)]
+    for batch in Stream(split.videos, _cut(rows), device=device, workers=workers):
+        shown = batch._replace(seen=reverse(batch.seen, mask=batch.mask)) if turn else batch
+        features = split.encode_videos(clip, shown).float()
+        vectors.append((features if weighed else pool(features, mask=batch.mask)).cpu())
+        masks.append(batch.mask.cpu())
+    return torch.cat(vectors).numpy(), torch.cat(masks).numpy()
+
+
+def _cut(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]

@@ -136,7 +136,26 @@ class Train:
     decay: str = "matrices"  # what decays: weights of linear maps and convolutions; `all`; or `released`: attached non-biases, CLIP's all
     half: bool = False  # weights of linear maps, convolutions, attention rounded to float16, with gradients and moments; bert_adam only
     gradient_gain: float = 1.0  # on every gradient before clipping; 0.125 is what slicing, then averaging over 8 processes leaves
+    store: str = (
+        "auto"  # of videos: `auto`, the deepest that the method allows, `frames`, `clips` (decoded anew), `all`, a number of blocks
+    )
+    text_store: str = "auto"  # of captions: `auto`, `captions`, `all`, a number of blocks
     checkpointing: bool = False  # compute each block again in the backward pass: less memory, more time, the same numbers
+
+
+@dataclass
+class Cache:
+    """What frozen towers make of videos and captions is stored once (docs/caches.md)."""
+
+    dtype: str = "float16"  # or `float32`, `bfloat16`
+
+
+@dataclass
+class Machine:
+    """How a machine gets through it. Nothing here changes a result, or makes a run stale."""
+
+    workers: int = limited(-1, least=-1)  # processes that read ahead; -1: 2 on a GPU, none on a CPU, where they would take its cores
+    save_every: int = limited(500, least=0)  # steps between two states to go on from, besides the end of each epoch; 0: none
 
 
 @dataclass
@@ -177,6 +196,8 @@ class Params:
     pretrain: Pretrain = field(default_factory=Pretrain)
     train: Train = field(default_factory=Train)
     methods: dict[str, Method] = MISSING
+    cache: Cache = field(default_factory=Cache)
+    machine: Machine = field(default_factory=Machine)
     search: Search = field(default_factory=Search)
     score: Score = field(default_factory=Score)
     device: str = "auto"  # auto, cpu, cuda, cuda:1 ...

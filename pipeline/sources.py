@@ -4,6 +4,7 @@ Static imports only: what is loaded by name (a method, a dataset) is listed by t
 """
 
 import ast
+import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +23,14 @@ def sources(*modules: str) -> list[str]:
         found.add(str(path))
         waiting += _imports(path)
     return sorted(shown(Path(path)) for path in found)
+
+
+def fingerprint(*modules: str) -> str:
+    """SHA-256 of what is in those files: what one version of the code began, another may not go on with."""
+    total = hashlib.sha256()
+    for path in sources(*modules):
+        total.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return total.hexdigest()
 
 
 def _path(module: str) -> Path | None:

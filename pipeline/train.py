@@ -1,5 +1,6 @@
 """Train what a method attached: contrastive loss, one epoch after the other, resumable to the bit."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from pipeline import cost, optim
 from pipeline.clip import FrozenClip
-from pipeline.data import Split
+from pipeline.data import Pairs, Split
 from pipeline.embed import embed
 from pipeline.files import whole
+from pipeline.loader import Stream
 from pipeline.loss import contrastive
 from pipeline.params import Train
 from pipeline.ranks import NotANumber
@@ -27,13 +29,17 @@ Tensors = dict[str, Tensor]
 
 @dataclass
 class Progress:
-    """What is known after an epoch. `alive` marks the entries of each trained tensor that ever received a gradient."""
+    """What is known after some steps. `alive` marks the entries of each trained tensor that ever received a gradient.
+
+    `part` is the epoch under way: its `steps` so far, and the sums of `loss`, `videos`, `seconds` and seconds `waited` for data.
+    """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     alive: Tensors = field(default_factory=dict)
     best: Tensors = field(default_factory=dict)
     selected_epoch: int = 0
     step_bytes: int = 0
+    part: dict[str, Any] = field(default_factory=dict)
 
 
 def train(
@@ -46,11 +52,14 @@ def train(
     state: Path,
     fingerprint: str,
     report: Callable[[list[dict[str, Any]]], None],
+    workers: int = 0,
+    save_every: int = 0,
 ) -> tuple[Tensors, Progress]:
     """Train on data[0], validate on data[1]; returns the selected tensors and the history.
 
-    After every epoch `state` is rewritten and `report` is called with all epochs so far. A `state` with the same `fingerprint`
-    is continued from its last epoch and gives the same bits; another one is refused.
+    `state` is rewritten after every epoch, and every `save_every` steps if that is not 0; `report` is called with all epochs so far
+    after every epoch. A `state` with the same `fingerprint` is continued from its last step and gives the same bits; another one is
+    refused. `workers` as in `loader.Stream`.
     """
     trained = clip.trained()
     clip.checkpointing(settings.checkpointing)
@@ -61,44 +70,61 @@ def train(
     if state.exists():
         progress = _restore(state, trained, optimiser, fingerprint=fingerprint, device=device)
         report(progress.epochs)
+
+    def save(number: int = 0) -> None:
+        """After a step of an epoch: if it is due."""
+        if not number or (save_every and number % save_every == 0):
+            _save(state, trained, optimiser, progress, fingerprint=fingerprint)
+
+    steps = len(list(order(data[0], settings=settings, seed=seed, epoch=0)))
+    stream = Stream(data[0].pairs, _remaining(data[0], progress, settings=settings, seed=seed), device=device, workers=workers)
+    batches = iter(stream)
     for epoch in range(len(progress.epochs), settings.epochs):
-        progress.epochs.append(
-            _epoch(clip, data[0], optimiser, epoch=epoch, settings=settings, seed=seed, device=device, progress=progress)
-        )
+        _epoch(clip, data[0], (stream, batches), optimiser, epoch=epoch, steps=steps, settings=settings, progress=progress, save=save)
         last = epoch + 1 == settings.epochs
         if last or (epoch + 1) % settings.validate_every == 0:
-            progress.epochs[-1]["val"] = validation(embed(clip, data[1], device=device)[0])
+            progress.epochs[-1]["val"] = validation(embed(clip, data[1], device=device, workers=workers))
         if last if settings.select == "last" else _is_best(progress.epochs):
             progress.best = {name: p.detach().clone() for name, p in trained.items()}
             progress.selected_epoch = epoch + 1
-        _save(state, trained, optimiser, progress, fingerprint=fingerprint)
+        save()
         report(progress.epochs)
     return progress.best, progress
+
+
+def _remaining(split: Split, progress: Progress, *, settings: Train, seed: int) -> Iterator[np.ndarray]:
+    """The captions of every batch from the next step on, to the end of the last epoch: order follows from (seed, epoch) alone."""
+    first = progress.part.get("steps", 0)
+    for epoch in range(len(progress.epochs), settings.epochs):
+        yield from itertools.islice(order(split, settings=settings, seed=seed, epoch=epoch), first, None)
+        first = 0
 
 
 def _epoch(
     clip: FrozenClip,
     split: Split,
+    source: tuple[Stream, Iterator[Pairs]],
     optimiser: torch.optim.Optimizer,
     *,
     epoch: int,
+    steps: int,
     settings: Train,
-    seed: int,
-    device: torch.device,
     progress: Progress,
-) -> dict[str, Any]:
-    """One pass over the training split. Order, captions and rates follow from (seed, epoch) alone."""
+    save: Callable[[int], None],
+) -> None:
+    """The rest of an epoch of `steps` steps; its line is the last of `progress.epochs` then."""
     clip.train()
-    trained = clip.trained()
-    batches = list(order(split, settings=settings, seed=seed, epoch=epoch))
-    total, seen, start = torch.zeros((), device=device), 0, time.perf_counter()
-    for number, captions in enumerate(batches):
-        step = epoch * len(batches) + number
-        optim.set_rate(optimiser, optim.rate(step, steps=settings.epochs * len(batches), train=settings))
+    (stream, batches), trained = source, clip.trained()
+    part = progress.part = progress.part or {"steps": 0, "loss": torch.zeros(()), "videos": 0, "seconds": 0.0, "waited": 0.0}
+    total, start = part["loss"].to(clip.mean.device), time.perf_counter() - part["seconds"]
+    waited = stream.waited - part["waited"]
+    for number in range(part["steps"], steps):
+        batch, step = next(batches), epoch * steps + number
+        optim.set_rate(optimiser, optim.rate(step, steps=settings.epochs * steps, train=settings))
         # The second step: from then on the optimiser holds its state.
-        wanted = step == min(1, settings.epochs * len(batches) - 1)
-        with cost.measure_step(clip, optimiser, device=device, wanted=wanted) as used:
-            loss = batch_loss(clip, split, captions, device=device, precision=settings.precision)
+        wanted = step == min(1, settings.epochs * steps - 1)
+        with cost.measure_step(clip, optimiser, device=stream.device, wanted=wanted) as used:
+            loss = batch_loss(clip, split, batch, precision=settings.precision)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
         progress.step_bytes = max(progress.step_bytes, used.bytes)
@@ -108,25 +134,27 @@ def _epoch(
         optim.clip_gradients(trained.values(), settings.clip_norm, gain=settings.gradient_gain)
         optimiser.step()
         clip.limit_logit_scale()
-        total += loss.detach()
-        seen += len(captions)
-    mean = float(total) / len(batches)
+        total = total + loss.detach()
+        part |= {"steps": number + 1, "loss": total, "videos": part["videos"] + len(batch.ids)}
+        part |= {"seconds": time.perf_counter() - start, "waited": stream.waited - waited}
+        if number + 1 < steps:
+            save(number + 1)
+    mean = float(total) / steps
     if not math.isfinite(mean):
         raise NotANumber(
             f"the loss of epoch {epoch + 1} is {mean}; lower lr ({settings.lr}) or clip_lr ({settings.clip_lr}) in params.yaml"
         )
-    rate = optimiser.param_groups[0]["lr"]
-    return {"epoch": epoch + 1, "loss": mean, "lr": rate, "seconds": time.perf_counter() - start, "videos": seen, "val": None}
+    line = {"epoch": epoch + 1, "loss": mean, "lr": optimiser.param_groups[0]["lr"]}
+    progress.epochs.append(line | {key: part[key] for key in ("seconds", "waited", "videos")} | {"val": None})
+    progress.part = {}
 
 
-def batch_loss(clip: FrozenClip, split: Split, captions: np.ndarray, *, device: torch.device, precision: str) -> Tensor:
-    """The loss of some captions (rows of the split) and their videos."""
-    frames, mask = split.frames(split.video[captions])
-    frames, mask, ids = frames.to(device), mask.to(device), split.ids[captions].to(device)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        features, texts = clip.encode_frames(frames, mask=mask), clip.encode_text(ids)
+def batch_loss(clip: FrozenClip, split: Split, batch: Pairs, *, precision: str) -> Tensor:
+    """The loss of some captions and their videos."""
+    with torch.autocast(batch.mask.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        features, texts = split.encode_videos(clip, batch), split.encode_texts(clip, batch)
     # Normalisation and softmax need float32 even when the towers do not.
-    similarities = scores(texts.float(), features.float(), mask=mask, temperature=clip.query_temperature)
+    similarities = scores(texts.float(), features.float(), mask=batch.mask, temperature=clip.query_temperature)
     return contrastive(similarities, scale=clip.logit_scale)
 
 
@@ -160,6 +188,7 @@ def _save(state: Path, trained: Any, optimiser: torch.optim.Optimizer, progress:
                 "tensors": {name: p.detach() for name, p in trained.items()},
                 "optimiser": optimiser.state_dict(),
                 "progress": vars(progress),
+                "random": torch.get_rng_state(),
             },
             part,
         )
@@ -177,4 +206,5 @@ def _restore(state: Path, trained: Any, optimiser: torch.optim.Optimizer, *, fin
         for name, parameter in trained.items():
             parameter.copy_(stored["tensors"][name])
     optimiser.load_state_dict(stored["optimiser"])
+    torch.set_rng_state(stored["random"].cpu())
     return Progress(**stored["progress"])

@@ -23,6 +23,7 @@ def directed_split(clip, videos=20):
     mask[::5, 3] = False
     return Split(
         store=Memory(rng.integers(0, 256, (videos, 4, 3, 32, 32)).astype(np.uint8), mask),
+        text=None,
         ids=clip.tokenize([f"a star number {i} moves to the left" for i in range(videos)], num_words=WORDS),
         video=np.arange(videos),
         directed=np.arange(videos) % 4 != 0,
@@ -36,7 +37,7 @@ def scored(name):
     with torch.no_grad():
         for parameter in clip.trained().values():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    made, _ = embed(clip, directed_split(clip), device=CPU)
+    made = embed(clip, directed_split(clip), device=CPU)
     return score(made, settings=Score(bootstrap=50)), made
 
 

@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from pipeline import configuration, datasets, params as schema, registry
+from pipeline import choice, configuration, datasets, params as schema, registry
 from pipeline.sources import ROOT, shown, sources
 from pipeline.datasets import folder
 from pipeline.video import grid
@@ -32,6 +32,7 @@ try:
         )
         for name in PARAMS.run.datasets
     }
+    CHOICES = choice.choices(PARAMS)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -47,6 +48,8 @@ wildcard_constraints:
     seed=r"\d+",
     split="train|val|test",
     shard=r"\d+",
+    tower="vision|text",
+    level=r"\d+|all",
 
 
 def dataset_of(wildcards):
@@ -91,6 +94,69 @@ def backbone_weights(wildcards):
     """The weights are an input when they are a file; open_clip fetches named ones itself."""
     weights = PARAMS.backbone.weights
     return [weights] if Path(weights).suffix else []
+
+
+def clip_folders(wildcards):
+    return expand(
+        "data/{dataset}/clips/{shard}",
+        dataset=wildcards.dataset,
+        shard=shards(wildcards.dataset),
+    )
+
+
+def split_files(wildcards, split):
+    """What a run reads of a split, by the names of its stage's arguments: the one store of videos that it may use, and captions."""
+    chosen = CHOICES[wildcards.run, wildcards.dataset].of(split)
+    folder = f"work/{wildcards.dataset}/{split}"
+    raw = {
+        choice.FRAMES: f"{folder}/frames.h5",
+        choice.CLIPS: f"{folder}/videos.parquet",
+    }
+    files = {
+        "videos": raw.get(
+            chosen.video, f"{folder}/{BACKBONE}/vision@{chosen.video}.h5"
+        ),
+        "captions": f"{folder}/captions.parquet",
+    }
+    if chosen.text != choice.CAPTIONS:
+        files["text"] = f"{folder}/{BACKBONE}/text@{chosen.text}.h5"
+    return files
+
+
+def decoded(wildcards, splits):
+    """Whether a run decodes the clips of one of these splits itself."""
+    chosen = CHOICES[wildcards.run, wildcards.dataset]
+    return any(chosen.of(split).video == choice.CLIPS for split in splits)
+
+
+def split_inputs(*splits):
+    def files(wildcards):
+        found = {
+            f"{split}_{name}": path
+            for split in splits
+            for name, path in split_files(wildcards, split).items()
+        }
+        return found | (
+            {"clips": clip_folders(wildcards)} if decoded(wildcards, splits) else {}
+        )
+
+    return files
+
+
+def split_arguments(*splits):
+    """The same as arguments; those of a single split have no prefix."""
+
+    def arguments(wildcards):
+        words = [
+            f"--{f'{split}-' if len(splits) > 1 else ''}{name} {path}"
+            for split in splits
+            for name, path in split_files(wildcards, split).items()
+        ]
+        if decoded(wildcards, splits):
+            words.append(f"--clips data/{wildcards.dataset}/clips")
+        return " ".join(words)
+
+    return arguments
 
 
 def method_code(wildcards):

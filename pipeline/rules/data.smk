@@ -166,9 +166,7 @@ rule card:
 rule frames:
     input:
         videos="work/{dataset}/{split}/videos.parquet",
-        clips=lambda w: expand(
-            "data/{dataset}/clips/{shard}", dataset=w.dataset, shard=shards(w.dataset)
-        ),
+        clips=clip_folders,
         code=sources("pipeline.stages.frames"),
     output:
         frames="work/{dataset}/{split}/frames.h5",
@@ -187,3 +185,40 @@ rule frames:
     shell:
         "python -m pipeline.stages.frames --dataset {wildcards.dataset} --split {wildcards.split} --videos {input.videos}"
         " --clips {params.clips} --settings {params.settings:q} --out {output.frames} 2>&1 | tee {log}"
+
+
+# What a frozen tower makes of a split, for all runs that leave these blocks alone.
+rule features:
+    input:
+        table=lambda w: f"work/{w.dataset}/{w.split}/{'videos' if w.tower == 'vision' else 'captions'}.parquet",
+        clips=lambda w: clip_folders(w) if w.tower == "vision" else [],
+        weights=backbone_weights,
+        code=sources("pipeline.stages.features"),
+    output:
+        tokens=f"work/{{dataset}}/{{split}}/{BACKBONE}/{{tower}}@{{level}}.h5",
+    log:
+        f"logs/features/{{dataset}}.{{split}}.{BACKBONE}.{{tower}}@{{level}}.log",
+    benchmark:
+        f"logs/features/{{dataset}}.{{split}}.{BACKBONE}.{{tower}}@{{level}}.tsv"
+    conda:
+        CONDA
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=1 if PARAMS.device != "cpu" else 0,
+        workers=PARAMS.machine.workers,
+    params:
+        backbone=schema.to_json(PARAMS.backbone),
+        shape=lambda w: configuration.shape_of(PARAMS, w.dataset),
+        cache=schema.to_json(PARAMS.cache),
+        table=lambda w, input: (
+            f"--videos {input.table} --clips data/{w.dataset}/clips"
+            if w.tower == "vision"
+            else f"--captions {input.table}"
+        ),
+        device=PARAMS.device,
+    shell:
+        "python -m pipeline.stages.features --dataset {wildcards.dataset} --split {wildcards.split} --tower {wildcards.tower}"
+        " --level {wildcards.level} {params.table} --backbone {params.backbone:q} --shape {params.shape:q} --cache {params.cache:q}"
+        " --device {params.device} --threads {threads} --workers {resources.workers} --out {output.tokens} 2>&1 | tee {log}"

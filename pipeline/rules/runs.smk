@@ -3,10 +3,7 @@
 
 rule search:
     input:
-        train="work/{dataset}/train/frames.h5",
-        train_captions="work/{dataset}/train/captions.parquet",
-        val="work/{dataset}/val/frames.h5",
-        val_captions="work/{dataset}/val/captions.parquet",
+        unpack(split_inputs("train", "val")),
         weights=backbone_weights,
         code=sources("pipeline.stages.search"),
         method=method_code,
@@ -23,7 +20,10 @@ rule search:
         mem_mb=4000,
         runtime=240,
         gpu=1 if PARAMS.device != "cpu" else 0,
+        workers=PARAMS.machine.workers,
+        save_every=PARAMS.machine.save_every,
     params:
+        data=split_arguments("train", "val"),
         backbone=schema.to_json(PARAMS.backbone),
         settings=lambda w: schema.to_json(
             configuration.train_of(PARAMS, w.run, w.dataset)
@@ -34,19 +34,15 @@ rule search:
         device=PARAMS.device,
     shell:
         "python -m pipeline.stages.search --dataset {wildcards.dataset} --run {wildcards.run}"
-        " --train-frames {input.train} --train-captions {input.train_captions}"
-        " --val-frames {input.val} --val-captions {input.val_captions}"
+        " {params.data}"
         " --backbone {params.backbone:q} --settings {params.settings:q} --config {params.config:q} --shape {params.shape:q}"
-        " --search {params.search:q} --device {params.device} --threads {threads} --trials {output.trials} 2>&1 | tee {log}"
+        " --search {params.search:q} --device {params.device} --threads {threads} --workers {resources.workers} --save-every {resources.save_every} --trials {output.trials} 2>&1 | tee {log}"
 
 
 # No file of the test split is among the inputs, and none may be added.
 rule train:
     input:
-        train="work/{dataset}/train/frames.h5",
-        train_captions="work/{dataset}/train/captions.parquet",
-        val="work/{dataset}/val/frames.h5",
-        val_captions="work/{dataset}/val/captions.parquet",
+        unpack(split_inputs("train", "val")),
         weights=backbone_weights,
         search=[TRIALS] if PARAMS.search.gains else [],
         code=sources("pipeline.stages.train"),
@@ -67,7 +63,10 @@ rule train:
         mem_mb=4000,
         runtime=240,
         gpu=1 if PARAMS.device != "cpu" else 0,
+        workers=PARAMS.machine.workers,
+        save_every=PARAMS.machine.save_every,
     params:
+        data=split_arguments("train", "val"),
         backbone=schema.to_json(PARAMS.backbone),
         settings=lambda w: schema.to_json(
             configuration.train_of(PARAMS, w.run, w.dataset)
@@ -78,17 +77,15 @@ rule train:
         device=PARAMS.device,
     shell:
         "python -m pipeline.stages.train --dataset {wildcards.dataset} --run {wildcards.run} --seed {wildcards.seed}"
-        " --train-frames {input.train} --train-captions {input.train_captions}"
-        " --val-frames {input.val} --val-captions {input.val_captions}"
+        " {params.data}"
         " --backbone {params.backbone:q} --settings {params.settings:q} --config {params.config:q} --shape {params.shape:q}"
-        " {params.search} --device {params.device} --threads {threads}"
+        " {params.search} --device {params.device} --threads {threads} --workers {resources.workers} --save-every {resources.save_every}"
         " --adapter {output.adapter} --record {output.record} --curves {output.curves} 2>&1 | tee {log}"
 
 
 rule embed:
     input:
-        frames="work/{dataset}/test/frames.h5",
-        captions="work/{dataset}/test/captions.parquet",
+        unpack(split_inputs("test")),
         adapter=f"{RUN}/adapter.safetensors",
         record=f"{RUN}/train.json",
         weights=backbone_weights,
@@ -108,12 +105,14 @@ rule embed:
         mem_mb=4000,
         runtime=60,
         gpu=1 if PARAMS.device != "cpu" else 0,
+        workers=PARAMS.machine.workers,
     params:
+        data=split_arguments("test"),
         backbone=schema.to_json(PARAMS.backbone),
         device=PARAMS.device,
     shell:
-        "python -m pipeline.stages.embed --frames {input.frames} --captions {input.captions} --adapter {input.adapter}"
-        " --record {input.record} --backbone {params.backbone:q} --device {params.device} --threads {threads}"
+        "python -m pipeline.stages.embed {params.data} --adapter {input.adapter}"
+        " --record {input.record} --backbone {params.backbone:q} --device {params.device} --threads {threads} --workers {resources.workers}"
         " --embeddings {output.embeddings} --cost {output.cost} 2>&1 | tee {log}"
 
 
@@ -151,9 +150,7 @@ rule report:
         card="results/{dataset}/card.json",
         captions="work/{dataset}/test/captions.parquet",
         videos="work/{dataset}/test/videos.parquet",
-        clips=lambda w: expand(
-            "data/{dataset}/clips/{shard}", dataset=w.dataset, shard=shards(w.dataset)
-        ),
+        clips=clip_folders,
         code=sources("pipeline.stages.report"),
         template=shown(ROOT / "pipeline/report.html.j2"),
     output:

@@ -7,31 +7,33 @@ from pipeline import checkpoint, cost, device, embed, embeddings, methods
 from pipeline.clip import load_backbone
 from pipeline.data import open_split
 from pipeline.files import read_json, write_json
-from pipeline.params import Backbone, from_json
+from pipeline.params import Backbone, Dataset, from_json
+from pipeline.parse import parse
 from pipeline.stages import guarded
+from pipeline.stages.inputs import add_machine, add_split, split_files
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("frames", "captions", "adapter", "record"):
+    add_split(parser)
+    for name in ("adapter", "record"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--backbone", required=True, help="params.yaml: backbone, as JSON")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
+    add_machine(parser)
     for name in ("embeddings", "cost"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="to write")
     args = parser.parse_args()
     header = checkpoint.read_header(args.adapter)
     place = device.choose(args.device)
     device.prepare(place, threads=args.threads, seed=header["seed"])
-    backbone = from_json(Backbone, args.backbone, where="backbone")
+    backbone, shape = from_json(Backbone, args.backbone, where="backbone"), parse(Dataset, header["shape"], where=str(args.adapter))
     clip = load_backbone(backbone.name, weights=backbone.weights)
-    frames, words = header["shape"]["frames"]["number"], header["shape"]["words"]
+    frames, words = shape.frames.number, shape.words
     methods.attach(clip, methods.load(header["run"], config=header["config"]), shape=methods.Shape(frames, words))
     checkpoint.load_into(clip, args.adapter)
     clip.to(place)
-    split = open_split(args.frames, args.captions, clip=clip, num_words=words)
-    made, rate = embed.embed(clip, split, device=place)
+    split = open_split(split_files(args), clip=clip, shape=shape)
+    made = embed.embed(clip, split, device=place, workers=args.workers)
     about = {key: header[key] for key in ("dataset", "backbone", "backbone_digest", "run", "seed")}
     embeddings.save(args.embeddings, made, attributes=about)
     trained = read_json(args.record)
@@ -42,7 +44,8 @@ def main() -> None:
             **{key: trained[key] for key in ("train_seconds", "train_videos_per_second", "train_peak_bytes")},
             **cost.macs(clip, num_frames=frames, num_words=words, device=place),
             "checkpoint_bytes": args.adapter.stat().st_size,
-            "embed_videos_per_second": rate,
+            "embed_videos_per_second": cost.rate(clip, num_frames=frames, device=place),
+            "stores": split.stores,
         },
     )
 

@@ -3,11 +3,10 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from pipeline.params import Frames, from_json
+from pipeline.sources import fingerprint
 from pipeline.stages import guarded
-from pipeline.video.store import write_frames
+from pipeline.video.store import listed, write_frames
 
 
 def main() -> None:
@@ -20,14 +19,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="frames.h5 to write")
     args = parser.parse_args()
     settings = from_json(Frames, args.settings, where="--settings")
-    table = pd.read_parquet(args.videos, columns=["video_id", "out_path", "recipe"])
-    recipes = sorted(set(table["recipe"]))
-    if len(recipes) > 1:
-        raise ValueError(f"{args.videos}: the clips were made by {len(recipes)} recipes, {', '.join(recipes)}; re-run rule transcode")
-    clips = [(video_id, args.clips / path) for video_id, path in zip(table["video_id"], table["out_path"], strict=True)]
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    attrs = {"dataset": args.dataset, "split": args.split, "recipe": "".join(recipes)}
-    write_frames(args.out, clips, settings=settings, attrs=attrs)
+    clips, recipe, digests = listed(args.videos, args.clips)
+    attrs = {"dataset": args.dataset, "split": args.split, "recipe": recipe}
+    write_frames(args.out, clips, settings=settings, attrs=attrs, made_from=[*digests, fingerprint("pipeline.stages.frames")])
 
 
 if __name__ == "__main__":

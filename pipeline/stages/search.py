@@ -37,6 +37,8 @@ def main() -> None:
                 state=state,
                 fingerprint=state.stem,
                 report=lambda epochs: print(epochs[-1] if epochs else "start", flush=True),
+                workers=args.workers,
+                save_every=args.save_every,
             )
             trial |= {"val": progress.epochs[-1]["val"], "epochs": progress.epochs}
         except NotANumber as error:

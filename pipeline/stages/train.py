@@ -17,8 +17,9 @@ from pipeline.cost import parameters
 from pipeline.data import Split, open_split
 from pipeline.files import read_json, write_json
 from pipeline.params import Backbone, Dataset, Train, from_json
-from pipeline.sources import sources
+from pipeline.sources import fingerprint
 from pipeline.stages import guarded
+from pipeline.stages.inputs import add_machine, add_split, split_files
 from pipeline.train import train
 
 
@@ -56,6 +57,8 @@ def main() -> None:
         state=state,
         fingerprint=state.stem,
         report=_curves(args.curves),
+        workers=args.workers,
+        save_every=args.save_every,
     )
     seconds, videos = (sum(epoch[key] for epoch in progress.epochs) for key in ("seconds", "videos"))
     write_json(
@@ -64,6 +67,7 @@ def main() -> None:
             "status": "finished",
             "epochs": progress.epochs,
             "selected_epoch": progress.selected_epoch,
+            "stores": job.data[0].stores,
             "train_seconds": seconds,
             "train_videos_per_second": videos / seconds if seconds else None,
             "train_peak_bytes": progress.step_bytes,
@@ -85,11 +89,9 @@ def prepare(args: argparse.Namespace, *, settings: Train, seed: int) -> Job:
     method = methods.load(args.run, config=json.loads(args.config))
     methods.attach(clip, method, shape=methods.Shape(num_frames=shape.frames.number, num_words=shape.words))
     clip.to(place)
-    data = (
-        open_split(args.train_frames, args.train_captions, clip=clip, num_words=shape.words),
-        open_split(args.val_frames, args.val_captions, clip=clip, num_words=shape.words),
-    )
-    inputs = {key: getattr(args, key) for key in ("train_frames", "train_captions", "val_frames", "val_captions")}
+    files = split_files(args, "train_"), split_files(args, "val_")
+    data = open_split(files[0], clip=clip, shape=shape), open_split(files[1], clip=clip, shape=shape)
+    inputs = {f"{split}_{key}": path for split, of in zip(("train", "val"), files, strict=True) for key, path in of.given().items()}
     about = record.describe(device=str(place), threads=args.threads, inputs=inputs)
     header = _header(args, clip, about, config=dict(vars(method)), settings=settings, seed=seed)
     return Job(clip, data, settings, place, about, header, _fingerprint(header, about, args))
@@ -121,8 +123,7 @@ def _header(
 def _fingerprint(header: dict[str, Any], about: dict[str, Any], args: argparse.Namespace) -> str:
     """Everything the result depends on: another commit with the same code may continue a run, other code may not."""
     parts: list[Any] = [{k: v for k, v in header.items() if k != "commit"}, about["device"], about["threads"], about["versions"]]
-    code = sources("pipeline.stages.train", registry.module_of(args.run))
-    parts += [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in code]
+    parts.append(fingerprint("pipeline.stages.train", registry.module_of(args.run)))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -150,12 +151,12 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     for name in ("dataset", "run"):
         parser.add_argument(f"--{name}", required=True)
-    for name in ("train-frames", "train-captions", "val-frames", "val-captions"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    for split in ("train", "val"):
+        add_split(parser, prefix=f"{split}-")
     for name in ("backbone", "settings", "config", "shape"):
         parser.add_argument(f"--{name}", required=True, help="a part of params.yaml, as JSON")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
+    add_machine(parser)
+    parser.add_argument("--save-every", type=int, default=0, help="steps between two states to go on from; 0: at the end of an epoch only")
     return parser
 
 

@@ -1,102 +1,58 @@
-"""The sampled frames of a split in one HDF5 file: written once, then only read.
+"""Where frames come from: one HDF5 file of a split's sampled frames, or its clips, decoded when they are asked for.
 
-Shapes: V videos, T frames a video, S pixels a side, B videos of a batch.
+Both give the same tensors. Shapes: V videos, T frames a video, S pixels a side, B videos of a batch.
 """
 
-import errno
-import io
-import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
+import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from pipeline.files import whole
+from pipeline.cache.rows import Rows
+from pipeline.cache.writer import Column, Writer, write
 from pipeline.params import Frames
-from pipeline.progress import track
 from pipeline.video.grid import pick
 from pipeline.video.sample import Pictures, num_frames_and_rate, read_frames
 
-FORMAT = 1
+Clips = Sequence[tuple[str, Path]]
 
 
-def write_frames(target: Path, clips: list[tuple[str, Path]], *, settings: Frames, attrs: dict[str, str]) -> None:
+class Videos(NamedTuple):
+    """Some videos: `seen` (B, T, 3, S, S) uint8, or what a frozen tower made of them, and the `mask` (B, T) of real frames."""
+
+    seen: Tensor
+    mask: Tensor
+
+
+def write_frames(target: Path, clips: Clips, *, settings: Frames, attrs: dict[str, str], made_from: Sequence[str] = ()) -> None:
     """Sample each clip, given as (video_id, file), and write all to `target`, which is there whole or not at all.
 
-    frames (V, T, 3, S, S) uint8, mask (V, T) bool, index (V, T) int32 with -1 for padding, video_id (V,) utf-8. Equal input
-    gives equal bytes. Raises ValueError for a clip that does not decode, and OSError for a disk that is full.
+    frames (V, T, 3, S, S) uint8, mask (V, T) bool, index (V, T) int32 with -1 for padding, id (V,) utf-8. Equal input gives equal
+    bytes, whether the writing was killed on the way or not; `made_from` as in `cache.Writer`. Raises ValueError for a clip that does
+    not decode, and OSError for a disk that is full.
     """
     if not clips:
         raise ValueError(f"there is no clip to sample for {target}; see the reasons in the reports of rule transcode")
-    needed = len(clips) * settings.number * 3 * settings.size**2
-    free = shutil.disk_usage(target.parent).free
-    if free < needed:
-        raise OSError(errno.ENOSPC, f"the frames need {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free", str(target))
-    with whole(target) as part, _Disk(part, target) as disk:
-        with h5py.File(disk, "w") as file:
-            _fill(file, clips, settings=settings, attrs=attrs, disk=disk)
-        disk.settle()
+    number, size = settings.number, settings.size
+    columns = {
+        "frames": Column((number, 3, size, size), "u1"),
+        "index": Column((number,), "i4", small=True),
+        "mask": Column((number,), "?", small=True),
+    }
+    described = attrs | {"grid": settings.grid, "number": number, "size": size}
+    writer = Writer(target, ids=[video_id for video_id, _ in clips], columns=columns, attrs=described, made_from=made_from)
+    write(writer, _rows(clips[writer.done :], settings), label="frames")
 
 
-class _Disk(io.FileIO):
-    """A file that keeps the first error to itself until asked: HDF5 crashes the interpreter if it cannot write on closing."""
-
-    def __init__(self, part: Path, target: Path) -> None:
-        super().__init__(part, "w+")
-        self.target = target
-        self.failure: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        left = memoryview(data).cast("B")
-        total = len(left)
-        try:
-            # A disk that is almost full takes a part of the data without complaint.
-            while left and self.failure is None:
-                left = left[super().write(left) :]
-        except OSError as error:
-            self.failure = error
-        return total
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.failure = self.failure or error
-            return size or 0
-
-    def check(self) -> None:
-        """Raises OSError if something could not be written."""
-        if self.failure is not None:
-            why = os.strerror(self.failure.errno or errno.EIO)
-            raise OSError(self.failure.errno, f"the frames could not be written ({why}); free some disk and re-run", str(self.target))
-
-    def settle(self) -> None:
-        """All is on the disk when this returns. Raises OSError."""
-        self.check()
-        os.fsync(self.fileno())
-
-
-def _fill(file: h5py.File, clips: list[tuple[str, Path]], *, settings: Frames, attrs: dict[str, str], disk: _Disk) -> None:
-    number, size, total = settings.number, settings.size, len(clips)
-    described = {"format": FORMAT, "grid": settings.grid, "number": number, "size": size}
-    for name, value in (attrs | described).items():
-        file.attrs[name] = value
-    shape = (number, 3, size, size)
-    frames = file.create_dataset("frames", (total, *shape), np.uint8, chunks=(1, *shape), track_times=False)
-    index, mask = np.empty((total, number), np.int32), np.empty((total, number), np.bool_)
-    for row, (_, path) in enumerate(track(clips, total=total, label="frames")):
-        frames[row], index[row], mask[row] = _sampled(path, settings)
-        disk.check()
-    ids = [video_id.encode() for video_id, _ in clips]
-    file.create_dataset("index", data=index, track_times=False)
-    file.create_dataset("mask", data=mask, track_times=False)
-    kind = h5py.string_dtype("utf-8", max(map(len, ids)))
-    file.create_dataset("video_id", data=np.array(ids, kind), track_times=False)
+def _rows(clips: Clips, settings: Frames) -> Iterator[dict[str, np.ndarray]]:
+    for _, path in clips:
+        pictures, index, mask = _sampled(path, settings)
+        yield {"frames": pictures[None], "index": np.array([index], np.int32), "mask": np.array([mask])}
 
 
 def _sampled(path: Path, settings: Frames) -> tuple[Pictures, list[int], list[bool]]:
@@ -109,63 +65,71 @@ def _sampled(path: Path, settings: Frames) -> tuple[Pictures, list[int], list[bo
 
 
 class FrameStore:
-    """A frames.h5 open for reading. A process that forks opens its own.
+    """A frames.h5 open for reading.
 
     `video_ids`: list of V; `num_frames`: T; `size`: S in pixels; `attrs`: dataset, split, grid, recipe ...
     Raises ValueError for a file that is not there, damaged, or of another format.
     """
 
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise ValueError(f"there is no {path}; run rule frames")
-        self.path = path
-        try:
-            # The file never changes once it has its name, and locks fail on some network disks.
-            self._file = h5py.File(path, "r", locking=False)
-        except OSError as error:
-            raise self._damaged("it is no complete HDF5 file") from error
-        try:
-            self._read_contents()
-        except (OSError, KeyError, AttributeError, TypeError, UnicodeDecodeError) as error:
-            self.close()
-            raise self._damaged("a part of it is missing or damaged") from error
-        except ValueError:
-            self.close()
-            raise
+    kind, level = "frames", 0
 
-    def _read_contents(self) -> None:
-        self.attrs: dict[str, Any] = dict(self._file.attrs)
-        if self.attrs["format"] != FORMAT:
-            raise self._damaged(f"its format is {self.attrs['format']}, not {FORMAT}")
-        self._frames = self._file["frames"]
-        self.mask: NDArray[np.bool_] = self._file["mask"][:]
-        self.video_ids: list[str] = [video_id.decode() for video_id in self._file["video_id"][:]]
-        self.num_frames, self.size = int(self.attrs["number"]), int(self.attrs["size"])
-        shape = (len(self.video_ids), self.num_frames, 3, self.size, self.size)
-        if self._frames.shape != shape or self.mask.shape != shape[:2]:
-            raise self._damaged(f"frames {self._frames.shape} and mask {self.mask.shape} do not fit {shape}")
+    def __init__(self, path: Path) -> None:
+        self.path, self._rows = path, Rows(path, rule="frames")
+        self.attrs, self.video_ids = self._rows.attrs, self._rows.ids
+        try:
+            self.num_frames, self.size = int(self.attrs["number"]), int(self.attrs["size"])
+        except KeyError as error:
+            raise self._rows.damaged("a part of it is missing") from error
+        self._rows.expect("frames", shape=(self.num_frames, 3, self.size, self.size))
+        self.mask: NDArray[np.bool_] = self._rows.column("mask", shape=(self.num_frames,))
 
     def __len__(self) -> int:
         return len(self.video_ids)
 
-    def batch(self, rows: Sequence[int]) -> tuple[Pictures, NDArray[np.bool_]]:
-        """Frames (B, T, 3, S, S) uint8 and mask (B, T) of the videos `rows`, in that order; False marks padding."""
-        pictures = np.empty((len(rows), self.num_frames, 3, self.size, self.size), np.uint8)
-        try:
-            for place, row in enumerate(rows):
-                pictures[place] = self._frames[int(row)]
-        except OSError as error:
-            raise self._damaged("frames of it cannot be read") from error
-        return pictures, self.mask[np.asarray(rows, np.int64)]
+    def batch(self, rows: Sequence[int]) -> Videos:
+        """The frames of the videos `rows`, in that order. ValueError names a video whose frames are damaged."""
+        return Videos(torch.from_numpy(self._rows.read("frames", rows)), torch.from_numpy(self.mask[np.asarray(rows, np.int64)]))
 
     def close(self) -> None:
-        self._file.close()
+        self._rows.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "FrameStore":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _damaged(self, why: str) -> ValueError:
-        return ValueError(f"{self.path} cannot be used: {why}; delete it and re-run rule frames")
+
+class ClipStore:
+    """The clips of a split, which `table` (videos.parquet) names in the folder `clips`, sampled anew by each `batch`: nothing is stored."""
+
+    kind, level = "clips", 0
+
+    def __init__(self, table: Path, clips: Path, *, settings: Frames) -> None:
+        self.path = table
+        self._clips, self.recipe, self.digests = listed(table, clips)
+        self._settings = settings
+        self.video_ids = [video_id for video_id, _ in self._clips]
+        self.num_frames, self.size = settings.number, settings.size
+        self.attrs: dict[str, Any] = {"recipe": self.recipe, "grid": settings.grid, "number": settings.number, "size": settings.size}
+
+    def __len__(self) -> int:
+        return len(self.video_ids)
+
+    def batch(self, rows: Sequence[int]) -> Videos:
+        """The frames of the videos `rows`, in that order. ValueError names a clip that does not decode."""
+        number, size = self.num_frames, self.size
+        pictures, mask = np.empty((len(rows), number, 3, size, size), np.uint8), np.empty((len(rows), number), np.bool_)
+        for place, row in enumerate(rows):
+            pictures[place], _, mask[place] = _sampled(self._clips[int(row)][1], self._settings)
+        return Videos(torch.from_numpy(pictures), torch.from_numpy(mask))
+
+
+def listed(table: Path, clips: Path) -> tuple[Clips, str, list[str]]:
+    """The clips (video_id, file) of a split's videos.parquet, the recipe that made them, and their SHA-256. ValueError for two recipes."""
+    found = pd.read_parquet(table, columns=["video_id", "out_path", "out_sha256", "recipe"])
+    recipes = sorted(set(found["recipe"]))
+    if len(recipes) > 1:
+        raise ValueError(f"{table}: the clips were made by {len(recipes)} recipes, {', '.join(recipes)}; re-run rule transcode")
+    paths = [(video_id, clips / path) for video_id, path in zip(found["video_id"], found["out_path"], strict=True)]
+    return paths, "".join(recipes), found["out_sha256"].tolist()

@@ -11,12 +11,14 @@ import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from pipeline.cache import writer
 from pipeline.params import Clips, Frames
+from pipeline.progress import track
 from pipeline.stages import frames as stage
-from pipeline.video import store
 from pipeline.video.sample import read_frames
-from pipeline.video.store import FrameStore, track, write_frames
+from pipeline.video.store import ClipStore, FrameStore, write_frames
 from pipeline.video.transcode import transcode
 
 SETTINGS = Frames(number=4, size=32, grid="centres")
@@ -47,10 +49,10 @@ def test_the_file_holds_what_the_grid_chose(clips, written):
     with h5py.File(written) as file:
         assert file["index"][:].tolist() == [[1, 3, 5, 7], [0, 1, -1, -1]]
         assert file["mask"][:].tolist() == [[True] * 4, [True, True, False, False]]
-        assert file["video_id"].asstr()[:].tolist() == ["-long", "kürz"]
+        assert file["id"].asstr()[:].tolist() == ["-long", "kürz"]
         assert (file["frames"].chunks, file["frames"].dtype) == ((1, 4, 3, 32, 32), np.uint8)
         assert (file["index"].dtype, file["frames"].compression) == (np.int32, None)
-        described = {"format": 1, "grid": "centres", "number": 4, "size": 32}
+        described = {"format": 2, "grid": "centres", "number": 4, "size": 32}
         assert dict(file.attrs) == ATTRS | described
         np.testing.assert_array_equal(file["frames"][0], read_frames(clips[0][1], [1, 3, 5, 7], size=32))
         np.testing.assert_array_equal(file["frames"][1, :2], read_frames(clips[1][1], [0, 1], size=32))
@@ -71,7 +73,7 @@ def test_a_store_gives_rows_in_the_order_asked_for(clips, written):
         assert frames.video_ids == ["-long", "kürz"]
         assert frames.attrs["split"] == "test"
         pictures, mask = frames.batch([1, 0, 1])
-    assert (pictures.shape, pictures.dtype, mask.dtype) == ((3, 4, 3, 32, 32), np.uint8, np.bool_)
+    assert (pictures.shape, pictures.dtype, mask.dtype) == ((3, 4, 3, 32, 32), torch.uint8, torch.bool)
     assert mask.tolist() == [[True, True, False, False], [True] * 4, [True, True, False, False]]
     np.testing.assert_array_equal(pictures[0], pictures[2])
     np.testing.assert_array_equal(pictures[1], read_frames(clips[0][1], [1, 3, 5, 7], size=32))
@@ -101,8 +103,8 @@ def test_a_file_without_a_part_is_damaged(written):
 
 def test_another_format_is_refused(written):
     with h5py.File(written, "r+") as file:
-        file.attrs["format"] = 2
-    with pytest.raises(ValueError, match="its format is 2, not 1"):
+        file.attrs["format"] = 1
+    with pytest.raises(ValueError, match="its format is 1, not 2"):
         FrameStore(written)
 
 
@@ -126,8 +128,8 @@ def test_a_split_without_clips_is_refused(tmp_path):
 
 
 def test_a_disk_known_to_be_too_small_is_refused_before_the_work(clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: namedtuple("usage", "free")(free=1000))
-    with pytest.raises(OSError, match=r"need 0\.00 GB.*frames\.h5") as caught:
+    monkeypatch.setattr(writer.shutil, "disk_usage", lambda _: namedtuple("usage", "free")(free=1000))
+    with pytest.raises(OSError, match=r"rows need 0\.00 GB.*frames\.h5") as caught:
         write_frames(tmp_path / "frames.h5", clips, settings=SETTINGS, attrs=ATTRS)
     assert caught.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
@@ -149,7 +151,7 @@ guarded(lambda: write_frames(target, clips, settings=Frames(number=4, size=32), 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     said = done.stderr.splitlines()[-1]
-    assert said == f"error: {tmp_path / 'frames.h5'}: the frames could not be written (File too large); free some disk and re-run"
+    assert said == f"error: {tmp_path / 'frames.h5'}: the file could not be written (File too large); free some disk and re-run"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -157,6 +159,11 @@ def test_progress_in_a_log_is_a_line_every_tenth(capsys):
     assert list(track(range(25), total=25, label="x")) == list(range(25))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"x: {n} of 25" for n in (3, 6, 9, 12, 15, 18, 21, 24, 25)]
+
+
+def listing(clips, *recipes):
+    paths = {"video_id": [video_id for video_id, _ in clips], "out_path": [str(path) for _, path in clips]}
+    return pd.DataFrame(paths | {"out_sha256": "", "recipe": recipes})
 
 
 def run_stage(folder, table, monkeypatch):
@@ -170,7 +177,7 @@ def run_stage(folder, table, monkeypatch):
 
 
 def test_the_stage_writes_the_split(clips, tmp_path, monkeypatch):
-    table = pd.DataFrame({"video_id": [v for v, _ in clips], "out_path": [str(p) for _, p in clips], "recipe": ["r", "r"]})
+    table = listing(clips, "r", "r")
     with FrameStore(run_stage(tmp_path, table, monkeypatch)) as frames:
         assert frames.video_ids == ["-long", "kürz"]
         described = {"dataset": "toy", "split": "test", "recipe": "r", "grid": "xpool"}
@@ -179,6 +186,14 @@ def test_the_stage_writes_the_split(clips, tmp_path, monkeypatch):
 
 
 def test_the_stage_refuses_clips_of_two_recipes(clips, tmp_path, monkeypatch):
-    table = pd.DataFrame({"video_id": [v for v, _ in clips], "out_path": [str(p) for _, p in clips], "recipe": ["r", "s"]})
+    table = listing(clips, "r", "s")
     with pytest.raises(ValueError, match=r"2 recipes, r, s; re-run rule transcode"):
         run_stage(tmp_path, table, monkeypatch)
+
+
+def test_clips_decoded_when_asked_for_give_the_tensors_of_the_stored_frames(clips, written, tmp_path):
+    listing(clips, "r", "r").to_parquet(tmp_path / "videos.parquet")
+    decoded, stored = ClipStore(tmp_path / "videos.parquet", tmp_path, settings=SETTINGS), FrameStore(written)
+    assert (decoded.video_ids, decoded.num_frames, len(decoded)) == (stored.video_ids, stored.num_frames, 2)
+    for rows in ([0, 1], [1], [1, 0, 1], []):
+        assert all(torch.equal(a, b) for a, b in zip(decoded.batch(rows), stored.batch(rows), strict=True))

@@ -1,0 +1,70 @@
+"""Rule features: what the frozen bottom of one tower makes of the videos or the captions of one split, in one HDF5 file."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline import device, features, levels
+from pipeline.clip import FrozenClip, load_backbone
+from pipeline.params import Backbone, Cache, Dataset, from_json
+from pipeline.sources import fingerprint
+from pipeline.stages import guarded
+from pipeline.video.store import ClipStore
+
+
+def main() -> None:
+    args = _arguments()
+    place = device.choose(args.device)
+    device.prepare(place, threads=args.threads, seed=0)
+    backbone, shape = from_json(Backbone, args.backbone, where="backbone"), from_json(Dataset, args.shape, where="datasets")
+    clip = load_backbone(backbone.name, weights=backbone.weights).to(place)
+    tower = {"vision": clip.vision, "text": clip.text}[args.tower]
+    shared: dict[str, Any] = {
+        "clip": clip,
+        "level": tower.top + 1 if args.level == levels.FEATURES else int(args.level),
+        "dtype": from_json(Cache, args.cache, where="cache").dtype,
+        "attrs": {"dataset": args.dataset, "split": args.split},
+    }
+    if args.tower == "vision":
+        _videos(args, clip, shape, shared)
+    else:
+        captions = pd.read_parquet(args.captions, columns=["caption_id", "text"])
+        features.write_texts(
+            args.out,
+            captions["text"].tolist(),
+            caption_ids=captions["caption_id"].tolist(),
+            num_words=shape.words,
+            made_from=[fingerprint("pipeline.stages.features")],
+            **shared,
+        )
+
+
+def _videos(args: argparse.Namespace, clip: FrozenClip, shape: Dataset, shared: dict[str, Any]) -> None:
+    if shape.frames.size != clip.image_size:
+        raise ValueError(f"frames.size is {shape.frames.size}, but {clip.name} sees {clip.image_size} pixels; set frames.size to that")
+    source = ClipStore(args.videos, args.clips, settings=shape.frames)
+    made_from = [*source.digests, fingerprint("pipeline.stages.features")]
+    features.write_videos(args.out, source, workers=args.workers, made_from=made_from, **shared)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("dataset", "split", "level"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--tower", required=True, choices=("vision", "text"))
+    parser.add_argument("--videos", type=Path, help="videos.parquet of the split, for vision")
+    parser.add_argument("--clips", type=Path, help="folder that its out_path is relative to")
+    parser.add_argument("--captions", type=Path, help="captions.parquet of the split, for text")
+    for name in ("backbone", "shape", "cache"):
+        parser.add_argument(f"--{name}", required=True, help="a part of params.yaml, as JSON")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=-1)
+    parser.add_argument("--out", type=Path, required=True, help="to write")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    guarded(main)
