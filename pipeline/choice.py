@@ -29,12 +29,13 @@ RAW = {"vision": (FRAMES, CLIPS), "text": (CAPTIONS,)}
 class Choice:
     """What a run reads of videos (frames, clips, or a level: a number of blocks, or all) and of captions (captions, or a level).
 
-    Where nothing is `trained`, only the test split is encoded at all.
+    Where nothing is `trained`, only the test split is encoded at all. `problem`: why the run cannot be, "" if it can.
     """
 
     video: str
     text: str
     trained: bool = True
+    problem: str = ""
 
     def of(self, split: str) -> "Choice":
         """The choice for a split: of one that is never encoded, nothing is worth storing."""
@@ -44,21 +45,28 @@ class Choice:
 def choices(params: Params, *, where: str = "params.yaml") -> dict[tuple[str, str], Choice]:
     """The choice of each run that there is, asked for or not, on each dataset, as (run, dataset).
 
-    ValueError for a store that the method may not use, and for a method that cannot be attached.
+    ValueError for a run that is asked for and cannot be: its method cannot be attached, or may not use the store that it names.
     """
     asked = {(run, dataset): _question(params, run, dataset) for run in params.methods for dataset in params.run.datasets}
     answers = _answers(asked.values())
-    return {pair: _choose(params, *pair, reach=answers[_key(question)], where=where) for pair, question in asked.items()}
+    found = {pair: _choose(params, *pair, answer=answers[_key(question)], where=where) for pair, question in asked.items()}
+    for (run, _), choice in found.items():
+        if choice.problem and run in params.run.methods:
+            raise ValueError(choice.problem)
+    return found
 
 
-def _choose(params: Params, run: str, dataset: str, *, reach: dict[str, Any], where: str) -> Choice:
+def _choose(params: Params, run: str, dataset: str, *, answer: dict[str, Any], where: str) -> Choice:
     train = configuration.train_of(params, run, dataset)
-    place = f"{where}: methods.{run}.train"
-    return Choice(
-        video=pick(train.store, reach["vision"], raw=RAW["vision"], what=f"{place}: store"),
-        text=pick(train.text_store, reach["text"], raw=RAW["text"], what=f"{place}: text_store"),
-        trained=reach["trained"],
-    )
+    place = f"{where}: methods.{run}"
+    if "problem" in answer:
+        return Choice(FRAMES, CAPTIONS, problem=f"{place} on {dataset}: {answer['problem']}")
+    try:
+        video = pick(train.store, answer["vision"], raw=RAW["vision"], what=f"{place}.train: store")
+        text = pick(train.text_store, answer["text"], raw=RAW["text"], what=f"{place}.train: text_store")
+    except ValueError as error:
+        return Choice(FRAMES, CAPTIONS, problem=str(error))
+    return Choice(video, text, trained=answer["trained"])
 
 
 def pick(wish: str, reach: dict[str, Any], *, raw: tuple[str, ...], what: str) -> str:

@@ -25,6 +25,7 @@ def sources(*modules: str) -> list[str]:
     return sorted(shown(Path(path)) for path in found)
 
 
+@cache
 def fingerprint(*modules: str) -> str:
     """SHA-256 of what is in those files: what one version of the code began, another may not go on with."""
     total = hashlib.sha256()

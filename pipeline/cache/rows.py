@@ -29,12 +29,11 @@ class Rows:
             raise ValueError(f"there is no {path}; run rule {rule}")
         try:
             self.attrs = {key: value.item() if isinstance(value, np.generic) else value for key, value in self._open().attrs.items()}
-            self.format = int(self.attrs["format"])
+            if (found := int(self.attrs["format"])) != FORMAT:
+                raise self.damaged(f"its format is {found}, not {FORMAT}")
             self.ids: list[str] = [name.decode() for name in self._open()["id"][:]]
-        except (OSError, KeyError, AttributeError, TypeError, UnicodeDecodeError) as error:
+        except (OSError, RuntimeError, KeyError, AttributeError, TypeError, UnicodeDecodeError) as error:
             raise self.damaged("it is no complete HDF5 file, or a part of it is missing or damaged") from error
-        if self.format != FORMAT:
-            raise self.damaged(f"its format is {self.format}, not {FORMAT}")
 
     def _open(self) -> h5py.File:
         if self._owner != os.getpid():
@@ -68,7 +67,9 @@ class Rows:
 
     def read(self, name: str, rows: Sequence[int]) -> np.ndarray:
         """The rows of an array, in that order. ValueError names the row whose checksum is wrong."""
-        source = self._open()[name]
+        source = self._open().get(name)
+        if not isinstance(source, h5py.Dataset):
+            raise self.damaged(f"a part of it is missing: there is no {name!r}")
         shape = source.shape[1:]
         values = np.empty((len(rows), *shape), source.dtype)
         # h5py's own indexing takes ten times as long for a small row.

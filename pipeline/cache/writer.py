@@ -57,27 +57,39 @@ class Writer:
         self._shard = max(SHARD // sum(column.row_bytes for column in columns.values()), 1)
         plan = {"ids": list(ids), "attrs": dict(attrs), "columns": {k: repr(c) for k, c in columns.items()}, "made_from": list(made_from)}
         self._plan = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-        self.done = self._progress()
+        self.done = self._progress(["id", *(name for name, column in columns.items() if column.small)])
         if not self.done:
             self.discard()
-            _lay_out(self.part, target, ids=ids, columns=columns, attrs=attrs)
-            self._note(0)
+            try:
+                _lay_out(self.part, target, ids=ids, columns=columns, attrs=attrs)
+                self._note(0)
+            except Exception:
+                self.discard()
+                raise
         self._disk = _Disk(self.part, target, mode="r+")
         self._file = h5py.File(self._disk, "r+")
         self._noted = self.done
 
-    def _progress(self) -> int:
-        """The rows that an earlier writer of the same plan left."""
+    def _progress(self, small: Sequence[str]) -> int:
+        """The rows that an earlier writer of the same plan left; none if a chunk that later rows share was torn as it stopped."""
         if not (self.part.is_file() and self.mark.is_file()):
             return 0
         try:
             noted = read_json(self.mark)
-            return int(noted["rows"]) if noted["plan"] == self._plan else 0
-        except (ValueError, KeyError, TypeError):
+            if noted["plan"] != self._plan:
+                return 0
+            with h5py.File(self.part, "r", locking=False) as file:
+                for name in small:
+                    file[name][:]
+            return int(noted["rows"])
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError):
             return 0
 
     def _note(self, rows: int) -> None:
-        write_json(self.mark, {"plan": self._plan, "rows": rows})
+        try:
+            write_json(self.mark, {"plan": self._plan, "rows": rows})
+        except OSError as error:
+            raise _unwritten(self.target, error) from error
 
     def add(self, rows: Mapping[str, np.ndarray]) -> None:
         """The next rows of every column."""
@@ -97,8 +109,9 @@ class Writer:
 
     def finish(self) -> None:
         assert self.done == self.total, f"{self.done} of {self.total} rows"
-        self._settle()
-        self._close()
+        self._file.close()  # HDF5 writes its first bytes once more
+        self._disk.settle()
+        self._disk.close()
         os.replace(self.part, self.target)
         self.mark.unlink()
 
@@ -166,10 +179,17 @@ class _Disk(io.FileIO):
 
     def settle(self) -> None:
         """All is on the disk when this returns. Raises OSError."""
-        if self.failure is not None:
-            why = os.strerror(self.failure.errno or errno.EIO)
-            raise OSError(self.failure.errno, f"the file could not be written ({why}); free some disk and re-run", str(self.target))
-        os.fsync(self.fileno())
+        try:
+            if self.failure is not None:
+                raise self.failure
+            os.fsync(self.fileno())
+        except OSError as error:
+            raise _unwritten(self.target, error) from error
+
+
+def _unwritten(target: Path, error: OSError) -> OSError:
+    why = os.strerror(error.errno or errno.EIO)
+    return OSError(error.errno, f"the file could not be written ({why}); free some disk and re-run", str(target))
 
 
 def _lay_out(part: Path, target: Path, *, ids: Sequence[str], columns: Mapping[str, Column], attrs: Mapping[str, Any]) -> None:
@@ -179,21 +199,17 @@ def _lay_out(part: Path, target: Path, *, ids: Sequence[str], columns: Mapping[s
     free = shutil.disk_usage(target.parent).free
     if free < needed:
         raise OSError(errno.ENOSPC, f"the rows need {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free", str(target))
-    try:
-        with _Disk(part, target, mode="w+") as disk:
-            with h5py.File(disk, "w") as file:
-                for name, value in ({"format": FORMAT} | dict(attrs)).items():
-                    file.attrs[name] = value
-                names = np.array([name.encode() for name in ids])
-                kind = h5py.string_dtype("utf-8", names.dtype.itemsize)
-                _create(file, "id", Column((), kind, small=True), rows=len(ids))
-                file["id"][:] = names.astype(kind)
-                for name, column in columns.items():
-                    _create(file, name, column, rows=len(ids))
-            disk.settle()
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    with _Disk(part, target, mode="w+") as disk:
+        with h5py.File(disk, "w") as file:
+            for name, value in ({"format": FORMAT} | dict(attrs)).items():
+                file.attrs[name] = value
+            names = np.array([name.encode() for name in ids])
+            kind = h5py.string_dtype("utf-8", names.dtype.itemsize)
+            _create(file, "id", Column((), kind, small=True), rows=len(ids))
+            file["id"][:] = names.astype(kind)
+            for name, column in columns.items():
+                _create(file, name, column, rows=len(ids))
+        disk.settle()
 
 
 def _create(file: h5py.File, name: str, column: Column, *, rows: int) -> None:

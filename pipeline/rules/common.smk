@@ -104,9 +104,17 @@ def clip_folders(wildcards):
     )
 
 
+def chosen(wildcards):
+    """The stores of a run. It was checked before if params.yaml asks for the run."""
+    found = CHOICES[wildcards.run, wildcards.dataset]
+    if found.problem:
+        raise WorkflowError(found.problem)
+    return found
+
+
 def split_files(wildcards, split):
     """What a run reads of a split, by the names of its stage's arguments: the one store of videos that it may use, and captions."""
-    chosen = CHOICES[wildcards.run, wildcards.dataset].of(split)
+    stores = chosen(wildcards).of(split)
     folder = f"work/{wildcards.dataset}/{split}"
     raw = {
         choice.FRAMES: f"{folder}/frames.h5",
@@ -114,19 +122,19 @@ def split_files(wildcards, split):
     }
     files = {
         "videos": raw.get(
-            chosen.video, f"{folder}/{BACKBONE}/vision@{chosen.video}.h5"
+            stores.video, f"{folder}/{BACKBONE}/vision@{stores.video}.h5"
         ),
         "captions": f"{folder}/captions.parquet",
     }
-    if chosen.text != choice.CAPTIONS:
-        files["text"] = f"{folder}/{BACKBONE}/text@{chosen.text}.h5"
+    if stores.text != choice.CAPTIONS:
+        files["text"] = f"{folder}/{BACKBONE}/text@{stores.text}.h5"
     return files
 
 
 def decoded(wildcards, splits):
     """Whether a run decodes the clips of one of these splits itself."""
-    chosen = CHOICES[wildcards.run, wildcards.dataset]
-    return any(chosen.of(split).video == choice.CLIPS for split in splits)
+    stores = chosen(wildcards)
+    return any(stores.of(split).video == choice.CLIPS for split in splits)
 
 
 def split_inputs(*splits):

@@ -33,6 +33,8 @@ def _reaches(*, run: str, config: str, backbone: str, frames: int, words: int) -
             name: {"level": levels.title(reach.level, top=towers[name].top), "top": towers[name].top, "reason": prefix.reason(reach)}
             for name, reach in found.items()
         }
+    except ValueError as error:
+        return {"problem": str(error)}
     finally:
         clip.detach_all()
 

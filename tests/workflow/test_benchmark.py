@@ -38,7 +38,12 @@ def benchmark(finished, tmp_path_factory):
             subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source, "-pix_fmt", "yuv420p", str(target)], check=True)
     checkout.edit(
         "params.yaml",
-        lambda text: text.replace("datasets: [motion]", "datasets: [MSR-VTT]").replace("\ndatasets:\n", f"\ndatasets:{ENTRY}"),
+        # 32 words and VoP's prompts do not fit clip-tiny's 32 tokens, which would stop a plan that asks for it.
+        lambda text: (
+            text.replace("datasets: [motion]", "datasets: [MSR-VTT]")
+            .replace("vop, mv_adapter]", "mv_adapter]")
+            .replace("\ndatasets:\n", f"\ndatasets:{ENTRY}")
+        ),
     )
     done = checkout.snakemake("results/msrvtt/card.md")
     assert done.returncode == 0, done.output

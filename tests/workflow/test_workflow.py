@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import checkpoint
+from pipeline import checkpoint, embeddings
+from pipeline.validate import similarities
 from tests.workflow.conftest import fresh
 
 RUNS = "runs/motion/clip-tiny"
@@ -85,6 +86,53 @@ def test_frames_are_stored_once_for_all_methods_with_their_grid(finished):
         assert file["mask"][:].all()
         assert file.attrs["grid"] == "centres"
         assert (np.diff(file["index"][:], axis=1) > 0).all()
+
+
+def test_a_run_plans_the_one_store_that_it_reads_and_no_frames(tmp_path):
+    checkout = fresh(tmp_path)
+    checkout.edit("params.yaml", lambda text: text.replace("  vop: {}", "  vop: {}\n  partial: {}\n  proj: {train: {store: clips}}"))
+    run = "runs/motion/clip-tiny/{}/0/metrics.json"
+    made = {"download": 1, "annotate": 1, "transcode": 2, "splits": 1, "pretrain": 1, "train": 1, "embed": 1, "score": 1}
+    assert checkout.planned("--", run.format("partial")) == made | {"features": 6}
+    assert checkout.planned("--", run.format("proj")) == made | {"features": 3}  # of captions
+    assert checkout.planned("--", run.format("zero_shot")) == made | {"features": 2}  # of the test split
+    assert checkout.planned("--", run.format("vop")) == made | {"frames": 3}
+
+
+def test_scores_from_stored_features_are_those_from_frames_but_for_the_rounding(checkout):
+    """Half of float16's spacing on each side of a cosine (docs/caches.md); ranks of this hardly trained CLIP hang on less."""
+    path = checkout.folder / RUNS / "zero_shot/0/embeddings.h5"
+    stored = similarities(embeddings.load(path)[0])
+    assert read(checkout, "zero_shot", "cost.json")["stores"] == {"store": "all", "text_store": "all"}
+    frames = "zero_shot: {train: {store: frames, text_store: captions}}"
+    checkout.edit("params.yaml", lambda text: text.replace("zero_shot: {}", frames))
+    done = checkout.snakemake(f"{RUNS}/zero_shot/0/embeddings.h5")
+    assert done.returncode == 0, done.output
+    assert read(checkout, "zero_shot", "cost.json")["stores"] == {"store": "frames", "text_store": "captions"}
+    apart = np.abs(similarities(embeddings.load(path)[0]) - stored).max()
+    assert 0 < apart <= 2**-10
+
+
+def test_a_store_that_a_method_may_not_use_stops_before_anything_is_planned(checkout):
+    checkout.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {store: 2}}"))
+    done = checkout.snakemake("-n")
+    lines = [line for line in done.output.splitlines() if "params.yaml" in line]
+    assert done.returncode == 1 and len(lines) == 1 and "Traceback" not in done.output
+    assert "methods.vop.train: store is 2, but the embedding of the vision tower is changed by adapter.visual_prompts" in lines[0]
+
+
+def test_a_flipped_bit_of_a_stored_feature_is_named_and_leaves_no_embeddings(checkout):
+    path = checkout.folder / "work/motion/test/clip-tiny/vision@all.h5"
+    with h5py.File(path) as file:
+        offset, video = file["tokens"].id.get_chunk_info(3).byte_offset, file["id"].asstr()[3]
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.unlink()  # the copy is a link
+    path.write_bytes(content)
+    done = checkout.snakemake(f"{RUNS}/zero_shot/0/embeddings.h5", "--rerun-triggers", "code", "--force")
+    assert done.returncode == 1
+    assert sum(f"vision@all.h5 cannot be used: the tokens of '{video}' are damaged" in line for line in done.output.splitlines()) == 1
+    assert not (checkout.folder / RUNS / "zero_shot/0/embeddings.h5").exists()
 
 
 def test_the_report_names_every_method_and_needs_no_network(finished):
