@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -65,10 +66,17 @@ def fresh(folder):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    checkout = fresh(tmp_path_factory.mktemp("workflow"))
-    done = checkout.snakemake()
-    assert done.returncode == 0, done.output
+def finished(tmp_path_factory, worker_id):
+    """Run by the first of the processes that share the tests, and waited for by the others."""
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    checkout = Checkout(shared / "workflow")
+    with filelock.FileLock(shared / "workflow.lock"):
+        if not (shared / "workflow.done").exists():
+            checkout.folder.mkdir()
+            fresh(checkout.folder)
+            done = checkout.snakemake()
+            assert done.returncode == 0, done.output
+            (shared / "workflow.done").touch()
     return checkout
 
 
