@@ -32,6 +32,7 @@ from pipeline.files import write_json
 from pipeline.loader import Stream
 from pipeline.params import Dataset, Frames, Train
 from pipeline.stages import guarded
+from pipeline.step import Step
 from pipeline.train import train
 from pipeline.video.store import FrameStore
 
@@ -214,19 +215,17 @@ class _EveryLoss:
         self.losses = losses
 
     def __enter__(self) -> None:
-        import pipeline.train as module
-
-        self.module, self.plain = module, module.batch_loss
+        self.plain = plain = Step.backward
 
         def noted(*arguments: Any, **options: Any) -> torch.Tensor:
-            loss = self.plain(*arguments, **options)
+            loss = plain(*arguments, **options)
             self.losses.append(loss.item())
             return loss
 
-        module.batch_loss = noted
+        Step.backward = noted  # type: ignore[method-assign]
 
     def __exit__(self, *_: object) -> None:
-        self.module.batch_loss = self.plain
+        Step.backward = self.plain  # type: ignore[method-assign]
 
 
 def _apart(found: dict[str, Any], source: str, key: str) -> float:

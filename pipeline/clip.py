@@ -137,7 +137,8 @@ class FrozenClip(nn.Module):
 
     def frames_at(self, level: int, seen: Tensor, *, mask: Tensor, start: int = 0) -> Tensor:
         """What frames are at a level of the vision tower (`levels.frames_at`), from what they are at `start`."""
-        seen = seen.float() if start else (seen.float() / 255 - self.mean) / self.std
+        seen = seen.to(self.mean.dtype)
+        seen = seen if start else (seen / 255 - self.mean) / self.std
         if level == start:
             return seen
         return levels.frames_at(level, seen, self.model.visual, self.vision, mask=mask, start=start)
@@ -151,7 +152,7 @@ class FrozenClip(nn.Module):
 
     def text_at(self, level: int, ids: Tensor, said: Tensor | None = None, *, start: int = 0) -> Tensor:
         """What captions are at a level of the text tower (`levels.text_at`), from what they are at `start`."""
-        return levels.text_at(level, ids, None if said is None else said.float(), self.model, self.text, start=start)
+        return levels.text_at(level, ids, None if said is None else said.to(self.mean.dtype), self.model, self.text, start=start)
 
 
 def load_backbone(name: str, *, weights: str) -> FrozenClip:

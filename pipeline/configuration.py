@@ -17,7 +17,7 @@ from pipeline.parse import choose, parse, refuse_unknown
 CHOICES = {
     "captions": ("one", "all"),
     "select": ("last", "best"),
-    "precision": ("float32", "bfloat16"),
+    "precision": ("float32", "bfloat16", "float16"),
     "optimiser": ("adamw", "bert_adam"),
     "schedule": ("cosine", "bert"),
     "decay": ("matrices", "all", "released"),
@@ -32,6 +32,7 @@ DATASET_CHOICES = {
 
 def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
     """The whole configuration, with what its parts must agree on. Raises ValueError."""
+    _refuse_accumulation(values, where=where)
     params = parse(Params, protocols.fill(values, where=where), where=where)
     for name, entry in params.datasets.items():
         _refuse_contradictions(name, entry, where=where)
@@ -71,6 +72,8 @@ def train_of(params: Params, name: str, dataset: str | None = None, *, where: st
         raise ValueError(f"{place}: betas is {train.betas}; give two numbers")
     if train.half and train.optimiser != "bert_adam":
         raise ValueError(f"{place}: half needs optimiser: bert_adam, not {train.optimiser}")
+    if train.half and train.precision == "float16":
+        raise ValueError(f"{place}: half already rounds to float16 what precision: float16 scales; choose one")
     if not train.gradient_gain > 0:
         raise ValueError(f"{place}: gradient_gain is {train.gradient_gain}; it must be positive")
     return train
@@ -87,6 +90,19 @@ def _of_recipe(schema: type[Any], name: str, kind: str, dataset: str | None) -> 
     if values:
         parse(schema, values, where=f"{recipes.place(name)}: {kind}")
     return values
+
+
+def _refuse_accumulation(values: Mapping[str, Any], *, where: str) -> None:
+    """Known from other trainers, and another loss here: each pair has the others of its batch as negatives."""
+    methods = values.get("methods") or {}
+    entries = {f"methods.{name}.train": entry.get("train") for name, entry in methods.items() if isinstance(entry, Mapping)}
+    for place, section in ({"train": values.get("train")} | entries).items():
+        for key in section if isinstance(section, Mapping) else ():
+            if "accum" in str(key):
+                raise ValueError(
+                    f"{where}: {place}.{key}: gradients added up over small batches are those of a loss with fewer negatives; "
+                    f"set {place}.chunk, which gives the gradient of the whole batch in the memory of so many pairs"
+                )
 
 
 def _refuse_unknown_recipe(params: Params, name: str, *, where: str) -> None:

@@ -1,6 +1,7 @@
 """What a method costs: parameters, memory of a training step, multiply-accumulates."""
 
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ class Used:
 def measure_step(clip: FrozenClip, optimiser: torch.optim.Optimizer, *, device: torch.device, wanted: bool) -> Iterator[Used]:
     """Memory of the step inside the block: the allocator's peak on a GPU.
 
-    On a CPU torch keeps no such count; there it is weights + gradients + optimiser state + what autograd saved, without
-    temporaries, each storage once. Other processes and the allocator's habits do not change it.
+    On a CPU torch keeps no such count; there it is weights + gradients + optimiser state + the most that autograd kept at once,
+    without temporaries, each storage once. Other processes and the allocator's habits do not change it.
     """
     used = Used()
     if not wanted:
@@ -41,17 +42,45 @@ def measure_step(clip: FrozenClip, optimiser: torch.optim.Optimizer, *, device: 
         yield used
         used.bytes = torch.cuda.max_memory_allocated(device)
     else:
-        held = {p.untyped_storage().data_ptr(): _bytes(p) for p in clip.parameters()}
-
-        def keep(tensor: Tensor) -> Tensor:
-            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        weights = {p.untyped_storage().data_ptr(): _bytes(p) for p in clip.parameters()}
+        saved = _Saved(set(weights))
+        with torch.autograd.graph.saved_tensors_hooks(saved.keep, lambda kept: kept.tensor):
             yield used
         gradients = sum(_bytes(p.grad) for p in clip.parameters() if p.grad is not None)
         moments = sum(_bytes(v) for entry in optimiser.state.values() for v in entry.values() if isinstance(v, Tensor))
-        used.bytes = sum(held.values()) + gradients + moments
+        used.bytes = sum(weights.values()) + saved.most + gradients + moments
+
+
+class _Kept:
+    """A tensor that autograd keeps; gone when autograd lets go of it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+class _Saved:
+    """The bytes of what autograd keeps, each storage once, and the `most` there were at once. Storages in `free` are counted elsewhere."""
+
+    def __init__(self, free: set[int]) -> None:
+        self.free, self.now, self.most = free, 0, 0
+        self._times: dict[int, int] = {}
+
+    def keep(self, tensor: Tensor) -> _Kept:
+        """What autograd is to hold instead of the tensor."""
+        kept, storage = _Kept(tensor), tensor.untyped_storage()
+        key, number = storage.data_ptr(), storage.nbytes()
+        if key not in self.free:
+            self._times[key] = self._times.get(key, 0) + 1
+            if self._times[key] == 1:
+                self.now += number
+                self.most = max(self.most, self.now)
+            weakref.finalize(kept, self._drop, key, number)
+        return kept
+
+    def _drop(self, key: int, number: int) -> None:
+        self._times[key] -= 1
+        if not self._times[key]:
+            self.now -= number
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -1,14 +1,24 @@
 """Where a run computes, and what makes it repeatable."""
 
+import getpass
 import os
+import tempfile
+import time
+from pathlib import Path
 
+import filelock
 import torch
+
+_claims: dict[str, filelock.FileLock] = {}  # held until this process ends
 
 
 def choose(name: str) -> torch.device:
-    """`auto` is the GPU if there is one. ValueError for a device this machine does not have."""
+    """`auto` is a GPU that no other `auto` of this user computes on, if there are GPUs; it waits for one to become free.
+
+    ValueError for a device this machine does not have. A GPU that is named, such as cuda:1, is taken whoever else is on it.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return _claimed() if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -18,8 +28,46 @@ def choose(name: str) -> torch.device:
     return device
 
 
-def prepare(device: torch.device, *, threads: int, seed: int) -> None:
-    """Seed the initialisation, fix the number of threads (it changes the order of sums) and ask for repeatable kernels."""
+def title(device: torch.device) -> str:
+    """What a record calls it: cpu, or the model of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _claimed() -> torch.device:
+    """Take the lock of a GPU, known by its serial id: numbers differ between jobs that see different GPUs."""
+    names = [str(torch.cuda.get_device_properties(number).uuid) for number in range(torch.cuda.device_count())]
+    return torch.device("cuda", claim(names, folder=Path(tempfile.gettempdir())))
+
+
+def claim(names: list[str], *, folder: Path) -> int:
+    """The number of the first of `names` that no other process has claimed, which this one keeps until it ends."""
+    told = False
+    for name in names:
+        if name in _claims:
+            return names.index(name)
+    while True:
+        for number, name in enumerate(names):
+            lock = filelock.FileLock(folder / f"petl-vtr-{getpass.getuser()}-{name}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                continue
+            _claims[name] = lock
+            return number
+        if not told:
+            print(
+                f"all {len(names)} GPUs here are at work for other jobs; waiting for one (device: cuda:0 shares it)",
+                flush=True,
+            )
+            told = True
+        time.sleep(1)
+
+
+def prepare(device: torch.device, *, threads: int, seed: int, tf32: bool = False, deterministic: bool = True) -> None:
+    """Seed the initialisation, fix the number of threads (it changes the order of sums) and ask for repeatable kernels.
+
+    `tf32` and `deterministic` concern GPUs: faster, rounder products of matrices, and kernels whose sums have a fixed order.
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     # One attention kernel with and without gradients: the fast path for inference rounds differently.
@@ -27,7 +75,7 @@ def prepare(device: torch.device, *, threads: int, seed: int) -> None:
     if device.type == "cuda":
         # cuBLAS reads this before its first call; without it its sums may change from run to run.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        torch.backends.cudnn.benchmark = not deterministic
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32 = tf32

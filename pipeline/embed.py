@@ -10,22 +10,25 @@ from pipeline.data import Split, reverse
 from pipeline.embeddings import Embeddings
 from pipeline.loader import Stream
 from pipeline.similarity import pool
+from pipeline.team import ALONE, Team
 
 BATCH = 64  # does not change an embedding
 
 
 @torch.no_grad()
-def embed(clip: FrozenClip, split: Split, *, device: torch.device, workers: int = 0) -> Embeddings:
+def embed(clip: FrozenClip, split: Split, *, device: torch.device, workers: int = 0, team: Team = ALONE) -> Embeddings:
     """Embed a split, from where it is stored. Where queries weigh the frames, a video stays its frame features, and nothing is normalised.
 
-    `workers` as in `Stream`.
+    `workers` as in `Stream`. Each process of a `team` embeds its part, and all have the whole.
     """
     clip.eval()
     everything, directed = np.arange(len(split.store)), np.unique(split.video[split.directed])
-    video, mask = _videos(clip, split, everything, device=device, workers=workers, turn=False)
-    twin, _ = _videos(clip, split, directed, device=device, workers=workers, turn=True)
-    captions = Stream(split.texts, _cut(np.arange(len(split.ids))), device=device, workers=0)
-    text = torch.cat([split.encode_texts(clip, batch).float().cpu() for batch in captions])
+    video, mask = _videos(clip, split, everything, device=device, workers=workers, team=team, turn=False)
+    twin, _ = _videos(clip, split, directed, device=device, workers=workers, team=team, turn=True)
+    rows = np.arange(len(split.ids))
+    captions = Stream(split.texts, _cut(team.share(rows)), device=device, workers=0)
+    said = torch.cat([torch.empty(0, clip.embed_dim), *(split.encode_texts(clip, batch).float().cpu() for batch in captions)])
+    text = team.gather(said, total=len(rows))
     return Embeddings(
         video=video,
         text=(text if clip.query_temperature is not None else F.normalize(text, dim=-1)).numpy(),
@@ -41,18 +44,19 @@ def embed(clip: FrozenClip, split: Split, *, device: torch.device, workers: int 
 
 
 def _videos(
-    clip: FrozenClip, split: Split, rows: np.ndarray, *, device: torch.device, workers: int, turn: bool
+    clip: FrozenClip, split: Split, rows: np.ndarray, *, device: torch.device, workers: int, team: Team, turn: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vectors (B, E), or frame features (B, T, E) where queries weigh them, and frame masks (B, T)."""
     weighed, frames = clip.query_temperature is not None, split.store.num_frames
-    vectors: list[Tensor] = [torch.empty(0, frames, clip.embed_dim) if weighed else torch.empty(0, clip.embed_dim)]
+    vectors: list[Tensor] = [torch.empty(0, *((frames,) if weighed else ()), clip.embed_dim)]
     masks = [torch.empty(0, frames, dtype=torch.bool)]
-    for batch in Stream(split.videos, _cut(rows), device=device, workers=workers):
+    for batch in Stream(split.videos, _cut(team.share(rows)), device=device, workers=workers):
         shown = batch._replace(seen=reverse(batch.seen, mask=batch.mask)) if turn else batch
         features = split.encode_videos(clip, shown).float()
         vectors.append((features if weighed else pool(features, mask=batch.mask)).cpu())
         masks.append(batch.mask.cpu())
-    return torch.cat(vectors).numpy(), torch.cat(masks).numpy()
+    vector, mask = (team.gather(torch.cat(parts), total=len(rows)).numpy() for parts in (vectors, masks))
+    return vector, mask
 
 
 def _cut(rows: np.ndarray) -> list[np.ndarray]:

@@ -17,13 +17,20 @@ class Stream:
     """The batches of `fetch` for each array of rows in `wanted`, in that order, on a device. `waited`: seconds the caller stood still.
 
     With workers, rows are fetched in processes of their own, which open their files themselves. -1 workers are 2 on a GPU, and none on
-    a CPU, where they would take the cores that train. What a fetch raises is raised here, once its batch is due.
+    a CPU, where they would take the cores that train. Without `move` the batches stay in (pinned) memory, and the caller moves what
+    it needs. What a fetch raises is raised here, once its batch is due.
     """
 
     def __init__(
-        self, fetch: Callable[[np.ndarray], Batch], wanted: Iterable[np.ndarray], *, device: torch.device, workers: int = -1
+        self,
+        fetch: Callable[[np.ndarray], Batch],
+        wanted: Iterable[np.ndarray],
+        *,
+        device: torch.device,
+        workers: int = -1,
+        move: bool = True,
     ) -> None:
-        self.device, self.waited = device, 0.0
+        self.device, self.waited, self._move = device, 0.0, move
         gpu = device.type == "cuda"
         number = (2 if gpu else 0) if workers < 0 else workers
         self._loader: DataLoader[Any] = DataLoader(
@@ -46,7 +53,9 @@ class Stream:
                 return
             if isinstance(batch, Exception):
                 raise batch
-            yield type(batch)(*(None if part is None else part.to(self.device, non_blocking=True) for part in batch))
+            if self._move:
+                batch = type(batch)(*(None if part is None else part.to(self.device, non_blocking=True) for part in batch))
+            yield batch
 
 
 class _Fetched(Dataset[Any]):

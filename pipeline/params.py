@@ -130,7 +130,11 @@ class Train:
     captions: str = "one"  # captions of a video in an epoch: `one` drawn at random, or `all`
     select: str = "last"  # the checkpoint: `last` epoch, or the `best` on validation by R-Sum both ways
     validate_every: int = limited(1, least=1)  # epochs; the last one is always validated
-    precision: str = "float32"  # or `bfloat16`: autocast of the towers
+    precision: str = "float32"  # or `bfloat16`, `float16` (with scaled losses): what the towers compute in; similarities stay float32
+    chunk: int = limited(0, least=0)  # pairs whose towers are computed at once; 0: all. Less memory, half more time, the same gradient
+    compile: bool = False  # torch.compile the towers: the same numbers but for rounding
+    tf32: bool = False  # products of float32 matrices in TF32, on GPUs that have it
+    deterministic: bool = True  # kernels whose sums have a fixed order, on GPUs
     optimiser: str = "adamw"  # or `bert_adam`: moments not corrected for their start, each tensor's gradient clipped to norm 1 as well
     schedule: str = "cosine"  # linear warm-up to 1, then a whole cosine; or `bert`: from 0, and the cosine of all steps cut in at `warmup`
     decay: str = "matrices"  # what decays: weights of linear maps and convolutions; `all`; or `released`: attached non-biases, CLIP's all
@@ -152,10 +156,12 @@ class Cache:
 
 @dataclass
 class Machine:
-    """How a machine gets through it. Nothing here changes a result, or makes a run stale."""
+    """How a machine gets through it. Nothing here changes a result (`gpus` and `nodes`: but for rounding), or makes a run stale."""
 
     workers: int = limited(-1, least=-1)  # processes that read ahead; -1: 2 on a GPU, none on a CPU, where they would take its cores
     save_every: int = limited(500, least=0)  # steps between two states to go on from, besides the end of each epoch; 0: none
+    gpus: int = limited(1, least=1)  # processes that share a training on a node, a GPU each; `batch` stays what it is, all together
+    nodes: int = limited(1, least=1)  # of a cluster that share a training
 
 
 @dataclass

@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline import cost, optim
+from pipeline import cost, optim, step
 from pipeline.clip import FrozenClip
 from pipeline.data import Pairs, Split
 from pipeline.embed import embed
-from pipeline.files import whole
 from pipeline.loader import Stream
-from pipeline.loss import contrastive
+from pipeline.memory import explained
 from pipeline.params import Train
 from pipeline.ranks import NotANumber
-from pipeline.similarity import scores
+from pipeline.state import State
+from pipeline.stopping import Stopped, listening
+from pipeline.team import ALONE, Team
 from pipeline.validate import validation
 
 Tensors = dict[str, Tensor]
@@ -54,12 +55,13 @@ def train(
     report: Callable[[list[dict[str, Any]]], None],
     workers: int = 0,
     save_every: int = 0,
+    team: Team = ALONE,
 ) -> tuple[Tensors, Progress]:
-    """Train on data[0], validate on data[1]; returns the selected tensors and the history.
+    """Train on data[0], validate on data[1]; returns the selected tensors and the history, the same in every process of a `team`.
 
     `state` is rewritten after every epoch, and every `save_every` steps if that is not 0; `report` is called with all epochs so far
     after every epoch. A `state` with the same `fingerprint` is continued from its last step and gives the same bits; another one is
-    refused. `workers` as in `loader.Stream`.
+    refused. `workers` as in `loader.Stream`. Raises Stopped between two steps once a signal of `stopping` has come, with all saved.
     """
     trained = clip.trained()
     clip.checkpointing(settings.checkpointing)
@@ -67,28 +69,46 @@ def train(
     if not trained:
         return {}, progress
     optimiser = optim.build(trained, train=settings, half_names=optim.half_names(clip))
-    if state.exists():
-        progress = _restore(state, trained, optimiser, fingerprint=fingerprint, device=device)
-        report(progress.epochs)
+    work = step.prepare(clip, data[0], settings=settings, team=team, device=device)
+    saved = State(state, fingerprint, trained, optimiser, work.scaler, device)
+    exists = saved.exists()
+    if team.any(exists) != exists:
+        raise ValueError(
+            f"process {team.rank} does not see {state}, which another sees; start again when the file system has it everywhere"
+        )
+    if exists:
+        progress = Progress(**saved.restore())
+        if team.first:
+            report(progress.epochs)
+    first = list(order(data[0], settings=settings, seed=seed, epoch=0))
+    if len(first[0]) < team.size:
+        raise ValueError(f"a batch of {len(first[0])} pairs cannot be shared by {team.size} processes; use fewer")
+    wanted = (team.share(rows) for rows in _remaining(data[0], progress, settings=settings, seed=seed))
+    stream = Stream(data[0].pairs, wanted, device=device, workers=workers, move=not settings.chunk)
+    run = _Run(clip, work, stream, iter(stream), optimiser, settings, progress, steps=len(first), pairs=len(first[0]))
+    with listening() as warned:
 
-    def save(number: int = 0) -> None:
-        """After a step of an epoch: if it is due."""
-        if not number or (save_every and number % save_every == 0):
-            _save(state, trained, optimiser, progress, fingerprint=fingerprint)
+        def between(number: int = 0) -> None:
+            """After step `number` of an epoch, or its end: save if it is due, stop if it is wanted."""
+            stop = bool(number) and team.any(bool(warned))
+            if team.first and (stop or not number or (save_every and number % save_every == 0)):
+                saved.save(vars(progress))
+            if stop:
+                team.any(True)  # until the first process has written it: torchrun ends all once one has ended
+                place = f"step {number} of epoch {len(progress.epochs) + 1}"
+                raise Stopped(f"stopped by {warned.by or 'another process'} after {place}; {state} has it")
 
-    steps = len(list(order(data[0], settings=settings, seed=seed, epoch=0)))
-    stream = Stream(data[0].pairs, _remaining(data[0], progress, settings=settings, seed=seed), device=device, workers=workers)
-    batches = iter(stream)
-    for epoch in range(len(progress.epochs), settings.epochs):
-        _epoch(clip, data[0], (stream, batches), optimiser, epoch=epoch, steps=steps, settings=settings, progress=progress, save=save)
-        last = epoch + 1 == settings.epochs
-        if last or (epoch + 1) % settings.validate_every == 0:
-            progress.epochs[-1]["val"] = validation(embed(clip, data[1], device=device, workers=workers))
-        if last if settings.select == "last" else _is_best(progress.epochs):
-            progress.best = {name: p.detach().clone() for name, p in trained.items()}
-            progress.selected_epoch = epoch + 1
-        save()
-        report(progress.epochs)
+        for epoch in range(len(progress.epochs), settings.epochs):
+            run.epoch(epoch, between=between)
+            last = epoch + 1 == settings.epochs
+            if last or (epoch + 1) % settings.validate_every == 0:
+                progress.epochs[-1]["val"] = validation(embed(clip, data[1], device=device, workers=workers, team=team))
+            if last if settings.select == "last" else _is_best(progress.epochs):
+                progress.best = {name: p.detach().clone() for name, p in trained.items()}
+                progress.selected_epoch = epoch + 1
+            between()
+            if team.first:
+                report(progress.epochs)
     return progress.best, progress
 
 
@@ -100,62 +120,64 @@ def _remaining(split: Split, progress: Progress, *, settings: Train, seed: int) 
         first = 0
 
 
-def _epoch(
-    clip: FrozenClip,
-    split: Split,
-    source: tuple[Stream, Iterator[Pairs]],
-    optimiser: torch.optim.Optimizer,
-    *,
-    epoch: int,
-    steps: int,
-    settings: Train,
-    progress: Progress,
-    save: Callable[[int], None],
-) -> None:
-    """The rest of an epoch of `steps` steps; its line is the last of `progress.epochs` then."""
-    clip.train()
-    (stream, batches), trained = source, clip.trained()
-    part = progress.part = progress.part or {"steps": 0, "loss": torch.zeros(()), "videos": 0, "seconds": 0.0, "waited": 0.0}
-    total, start = part["loss"].to(clip.mean.device), time.perf_counter() - part["seconds"]
-    waited = stream.waited - part["waited"]
-    for number in range(part["steps"], steps):
-        batch, step = next(batches), epoch * steps + number
-        optim.set_rate(optimiser, optim.rate(step, steps=settings.epochs * steps, train=settings))
+@dataclass
+class _Run:
+    """What every epoch needs: `steps` steps of `pairs` pairs."""
+
+    clip: FrozenClip
+    work: step.Step
+    stream: Stream
+    batches: Iterator[Pairs]
+    optimiser: torch.optim.Optimizer
+    settings: Train
+    progress: Progress
+    steps: int
+    pairs: int
+
+    def epoch(self, epoch: int, *, between: Callable[[int], None]) -> None:
+        """The rest of an epoch; its line is the last of `progress.epochs` then. `between` is called after each step but the last."""
+        self.clip.train()
+        progress, stream, steps = self.progress, self.stream, self.steps
+        part = progress.part = progress.part or {"steps": 0, "loss": torch.zeros(()), "videos": 0, "seconds": 0.0, "waited": 0.0}
+        total, start = part["loss"].to(stream.device), time.perf_counter() - part["seconds"]
+        waited = stream.waited - part["waited"]
+        for number in range(part["steps"], steps):
+            batch, where = next(self.batches), f"step {number + 1} of epoch {epoch + 1}"
+            with explained(settings=self.settings, rows=len(batch.ids), device=stream.device, where=where):
+                total = total + self.step(batch, epoch * steps + number)
+            part |= {"steps": number + 1, "loss": total, "videos": part["videos"] + self.pairs}
+            part |= {"seconds": time.perf_counter() - start, "waited": stream.waited - waited}
+            if number + 1 < steps:
+                between(number + 1)
+        mean, settings = float(total) / steps, self.settings
+        if not math.isfinite(mean):
+            raise NotANumber(
+                f"the loss of epoch {epoch + 1} is {mean}; lower lr ({settings.lr}) or clip_lr ({settings.clip_lr}) in params.yaml"
+            )
+        line = {"epoch": epoch + 1, "loss": mean, "lr": self.optimiser.param_groups[0]["lr"]}
+        progress.epochs.append(line | {key: part[key] for key in ("seconds", "waited", "videos")} | {"val": None})
+        progress.part = {}
+
+    def step(self, batch: Pairs, number: int) -> Tensor:
+        """Step `number` of all; returns the loss."""
+        settings, optimiser, scaler, every = self.settings, self.optimiser, self.work.scaler, self.settings.epochs * self.steps
+        optim.set_rate(optimiser, optim.rate(number, steps=every, train=settings))
         # The second step: from then on the optimiser holds its state.
-        wanted = step == min(1, settings.epochs * steps - 1)
-        with cost.measure_step(clip, optimiser, device=stream.device, wanted=wanted) as used:
-            loss = batch_loss(clip, split, batch, precision=settings.precision)
+        wanted = number == min(1, every - 1)
+        with cost.measure_step(self.clip, optimiser, device=self.stream.device, wanted=wanted) as used:
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-        progress.step_bytes = max(progress.step_bytes, used.bytes)
+            loss = self.work.backward(batch, total=self.pairs)
+        self.progress.step_bytes = max(self.progress.step_bytes, used.bytes)
+        scaler.unscale_(optimiser)
+        trained = self.clip.trained()
         for name, parameter in trained.items():
             if parameter.grad is not None:
-                progress.alive[name] |= parameter.grad != 0
+                self.progress.alive[name] |= parameter.grad != 0
         optim.clip_gradients(trained.values(), settings.clip_norm, gain=settings.gradient_gain)
-        optimiser.step()
-        clip.limit_logit_scale()
-        total = total + loss.detach()
-        part |= {"steps": number + 1, "loss": total, "videos": part["videos"] + len(batch.ids)}
-        part |= {"seconds": time.perf_counter() - start, "waited": stream.waited - waited}
-        if number + 1 < steps:
-            save(number + 1)
-    mean = float(total) / steps
-    if not math.isfinite(mean):
-        raise NotANumber(
-            f"the loss of epoch {epoch + 1} is {mean}; lower lr ({settings.lr}) or clip_lr ({settings.clip_lr}) in params.yaml"
-        )
-    line = {"epoch": epoch + 1, "loss": mean, "lr": optimiser.param_groups[0]["lr"]}
-    progress.epochs.append(line | {key: part[key] for key in ("seconds", "waited", "videos")} | {"val": None})
-    progress.part = {}
-
-
-def batch_loss(clip: FrozenClip, split: Split, batch: Pairs, *, precision: str) -> Tensor:
-    """The loss of some captions and their videos."""
-    with torch.autocast(batch.mask.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        features, texts = split.encode_videos(clip, batch), split.encode_texts(clip, batch)
-    # Normalisation and softmax need float32 even when the towers do not.
-    similarities = scores(texts.float(), features.float(), mask=batch.mask, temperature=clip.query_temperature)
-    return contrastive(similarities, scale=clip.logit_scale)
+        scaler.step(optimiser)
+        scaler.update()
+        self.clip.limit_logit_scale()
+        return loss
 
 
 def order(split: Split, *, settings: Train, seed: int, epoch: int) -> Iterator[np.ndarray]:
@@ -178,33 +200,3 @@ def order(split: Split, *, settings: Train, seed: int, epoch: int) -> Iterator[n
 def _is_best(epochs: list[dict[str, Any]]) -> bool:
     sums = [e["val"]["RSum"] for e in epochs if e["val"]]
     return bool(epochs[-1]["val"]) and sums[-1] == max(sums) and sums.count(sums[-1]) == 1
-
-
-def _save(state: Path, trained: Any, optimiser: torch.optim.Optimizer, progress: Progress, *, fingerprint: str) -> None:
-    with whole(state) as part:
-        torch.save(
-            {
-                "fingerprint": fingerprint,
-                "tensors": {name: p.detach() for name, p in trained.items()},
-                "optimiser": optimiser.state_dict(),
-                "progress": vars(progress),
-                "random": torch.get_rng_state(),
-            },
-            part,
-        )
-
-
-def _restore(state: Path, trained: Any, optimiser: torch.optim.Optimizer, *, fingerprint: str, device: torch.device) -> Progress:
-    """Continue a state. ValueError if it belongs to another run or cannot be read."""
-    try:
-        stored = torch.load(state, map_location=device, weights_only=True)
-    except Exception as error:  # zip, pickle and torch errors alike
-        raise ValueError(f"{state} cannot be read ({type(error).__name__}); delete it to train from the start") from error
-    if stored["fingerprint"] != fingerprint:
-        raise ValueError(f"{state} belongs to a run with other settings or inputs; delete it to train from the start")
-    with torch.no_grad():
-        for name, parameter in trained.items():
-            parameter.copy_(stored["tensors"][name])
-    optimiser.load_state_dict(stored["optimiser"])
-    torch.set_rng_state(stored["random"].cpu())
-    return Progress(**stored["progress"])

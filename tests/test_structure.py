@@ -12,14 +12,30 @@ from pipeline.sources import sources
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 # Left never imports right.
 LAYERS = (
-    ("parse", "params", "registry", "recipes", "protocols", "record", "files", "progress", "units", "sources", "device", "embeddings"),
-    ("configuration", "choice", "cache", "loader"),
+    (
+        "parse",
+        "params",
+        "registry",
+        "recipes",
+        "protocols",
+        "record",
+        "files",
+        "progress",
+        "units",
+        "sources",
+        "device",
+        "embeddings",
+        "stopping",
+        "team",
+        "memory",
+    ),
+    ("configuration", "choice", "cache", "loader", "demand", "cluster", "gpus"),
     ("world", "video", "fetch", "annotations", "datasets", "splits"),
     ("tower", "levels", "clip", "prefix", "loss", "similarity", "ranks", "metrics", "optim", "bert_adam"),
     ("parts",),
     ("methods", "checkpoint", "features", "stores", "data", "cost", "dead", "pretrain"),
     ("embed", "validate", "score", "budget", "card"),
-    ("train", "examples", "report", "trials", "charts", "page"),
+    ("state", "step", "train", "examples", "report", "trials", "charts", "page"),
     ("stages",),
 )
 # What a rule names instead of a module: code of a folder, and sections of params.yaml.

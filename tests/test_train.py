@@ -1,5 +1,8 @@
 """Training: order from the seed, exact resumption, learning of a planted pairing, and honest bookkeeping."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,9 @@ from pipeline.data import Split, reverse
 from pipeline.embed import embed
 from pipeline.params import Score, Train
 from pipeline.score import score
+from pipeline.step import Step
+from pipeline.stopping import Stopped
+from pipeline.team import ALONE
 from pipeline.validate import validation
 from pipeline.video.store import Videos
 from tests.conftest import small_clip
@@ -58,13 +64,13 @@ def planted(clip, videos=48, captions=2, seed=0):
     )
 
 
-def fit(name, tmp_path, *, state="state.pt", config=None, report=print, workers=0, save_every=0, **settings):
+def fit(name, tmp_path, *, state="state.pt", config=None, report=print, workers=0, save_every=0, team=ALONE, gallery=16, **settings):
     torch.manual_seed(7)
     clip = methods.attach(small_clip(), methods.load(name, config=config or {}), shape=methods.Shape(4, WORDS))
     values = Train(**({"epochs": 3, "batch": 8, "lr": 1e-2, "clip_lr": 1e-3} | settings))
     tensors, progress = train.train(
         clip,
-        (planted(clip), planted(clip, videos=16, captions=1, seed=1)),
+        (planted(clip), planted(clip, videos=gallery, captions=1, seed=1)),
         settings=values,
         seed=5,
         device=torch.device("cpu"),
@@ -73,12 +79,31 @@ def fit(name, tmp_path, *, state="state.pt", config=None, report=print, workers=
         report=report,
         workers=workers,
         save_every=save_every,
+        team=team,
     )
     return clip, tensors, progress
 
 
 class Killed(Exception):
     pass
+
+
+def kill():
+    raise Killed
+
+
+def in_step(monkeypatch, number, happens):
+    """Let something happen at the start of a step, counted from 1; returns the list that grows by each step."""
+    steps, backward = [], Step.backward
+
+    def counted(*arguments, **options):
+        steps.append(1)
+        if len(steps) == number:
+            happens()
+        return backward(*arguments, **options)
+
+    monkeypatch.setattr(Step, "backward", counted)
+    return steps
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -102,15 +127,7 @@ def test_a_run_killed_after_an_epoch_goes_on_to_the_same_bits(name, tmp_path):
 def test_a_run_killed_in_an_epoch_goes_on_from_its_last_saved_step_to_the_same_bits(tmp_path, monkeypatch, workers):
     """Six steps an epoch, a state every second: killed in step 11, it goes on from the tenth."""
     _, whole, full = fit("vop_c", tmp_path, state="whole.pt")
-    steps, loss = [], train.batch_loss
-
-    def counted(*arguments, **options):
-        steps.append(1)
-        if len(steps) == 11:
-            raise Killed
-        return loss(*arguments, **options)
-
-    monkeypatch.setattr(train, "batch_loss", counted)
+    steps = in_step(monkeypatch, 11, kill)
     with pytest.raises(Killed):
         fit("vop_c", tmp_path, workers=workers, save_every=2)
     _, resumed, progress = fit("vop_c", tmp_path, workers=workers, save_every=2)
@@ -118,6 +135,60 @@ def test_a_run_killed_in_an_epoch_goes_on_from_its_last_saved_step_to_the_same_b
     assert [e["loss"] for e in progress.epochs] == [e["loss"] for e in full.epochs]
     assert [e["videos"] for e in progress.epochs] == [48] * 3
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_a_run_after_the_step_under_way_and_it_goes_on_to_the_same_bits(tmp_path, monkeypatch, number):
+    """Told to stop in step 9 of 18, with nothing saved since the first epoch, it saves step 9 and goes on from there."""
+    _, whole, full = fit("vop_c", tmp_path, state="whole.pt")
+    before = signal.getsignal(number)
+    steps = in_step(monkeypatch, 9, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(Stopped, match=f"stopped by {number.name} after step 3 of epoch 2; .*state.pt has it"):
+        fit("vop_c", tmp_path)
+    assert signal.getsignal(number) == before
+    _, resumed, progress = fit("vop_c", tmp_path)
+    assert len(steps) == 18
+    assert [e["loss"] for e in progress.epochs] == [e["loss"] for e in full.epochs]
+    assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+
+
+def test_a_torn_state_is_passed_over_for_the_one_before(tmp_path, monkeypatch, capsys):
+    _, whole, _ = fit("vop", tmp_path, state="whole.pt")
+    steps = in_step(monkeypatch, 12, kill)
+    with pytest.raises(Killed):
+        fit("vop", tmp_path, save_every=2)
+    assert (tmp_path / "state.before.pt").exists()
+    (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:-100])
+    _, resumed, _ = fit("vop", tmp_path, save_every=2)
+    assert "going on from" in capsys.readouterr().out
+    assert len(steps) == 12 + 18 - 8
+    assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+
+
+def test_float16_scales_its_losses_and_trains_close_to_float32(tmp_path):
+    _, _, exact = fit("mv_adapter", tmp_path, state="a", epochs=2)
+    _, tensors, rounded = fit("mv_adapter", tmp_path, state="b", epochs=2, precision="float16")
+    assert torch.load(tmp_path / "b", weights_only=True)["scaler"]["scale"] == 2.0**16
+    assert all(t.dtype == torch.float32 and t.isfinite().all() for t in tensors.values())
+    assert 0 < abs(rounded.epochs[-1]["loss"] - exact.epochs[-1]["loss"]) < 0.1
+
+
+def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_halved(tmp_path, monkeypatch):
+    def burst(*arguments, **options):
+        loss = backward(*arguments, **options)
+        if not seen:
+            seen.append({n: p.detach().clone() for n, p in arguments[0].clip.trained().items()})
+            next(iter(arguments[0].clip.trained().values())).grad[...] = torch.inf
+        elif len(seen) == 1:
+            seen.append({n: p.detach().clone() for n, p in arguments[0].clip.trained().items()})
+        return loss
+
+    seen, backward = [], Step.backward
+    monkeypatch.setattr(Step, "backward", burst)
+    _, tensors, _ = fit("vop", tmp_path, epochs=1, precision="float16")
+    assert all(torch.equal(seen[0][name], seen[1][name]) for name in seen[0])
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["scaler"]["scale"] == 2.0**15
+    assert not all(torch.equal(seen[1][name], tensors[name]) for name in tensors)
 
 
 def test_workers_that_read_ahead_change_no_bit(tmp_path):

@@ -29,8 +29,9 @@ class Context(nn.Module):
     def forward(self, cls: Tensor, *, mask: Tensor) -> Tensor:
         """`mask` (B, T) is True for real frames, which come first; padded frames change nothing for them."""
         # A recurrence in half precision loses its state; autocast would run it so.
+        exact = cls.to(self.out.weight.dtype)
         with torch.autocast(cls.device.type, enabled=False):
-            mixed = self._transform(cls.float(), mask) if self.model == "transformer" else self._recur(cls.float(), mask)
+            mixed = self._transform(exact, mask) if self.model == "transformer" else self._recur(exact, mask)
             prompts: Tensor = self.out(mixed)
         return prompts.to(cls.dtype).view(*cls.shape[:2], self.number, cls.shape[-1])
 

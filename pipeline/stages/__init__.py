@@ -1,13 +1,23 @@
 """One thin command a rule: parse paths and settings, call the pure functions, write the result."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 
+from pipeline.stopping import EXIT_CODE, Stopped
+
 
 def guarded(main: Callable[[], None]) -> None:
-    """Run a stage; what a user can get wrong, or what the disk refuses, ends as one sentence and exit code 1."""
+    """Run a stage; what a user can get wrong, or what the disk refuses, ends as one sentence and exit code 1.
+
+    A stage that was told to stop, and goes on when it is started again, ends with exit code 75.
+    """
     try:
         main()
+    except Stopped as stopped:
+        with contextlib.suppress(OSError):  # what reads the output may have been stopped first
+            print(stopped, file=sys.stderr, flush=True)
+        sys.exit(EXIT_CODE)
     except OSError as error:
         sys.exit(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}")
     except ValueError as error:

@@ -7,7 +7,7 @@ from pipeline import checkpoint, cost, device, embed, embeddings, methods
 from pipeline.clip import load_backbone
 from pipeline.data import open_split
 from pipeline.files import read_json, write_json
-from pipeline.params import Backbone, Dataset, from_json
+from pipeline.params import Backbone, Dataset, Train, from_json
 from pipeline.parse import parse
 from pipeline.stages import guarded
 from pipeline.stages.inputs import add_machine, add_split, split_files
@@ -25,7 +25,8 @@ def main() -> None:
     args = parser.parse_args()
     header = checkpoint.read_header(args.adapter)
     place = device.choose(args.device)
-    device.prepare(place, threads=args.threads, seed=header["seed"])
+    settings = parse(Train, header["train"], where=str(args.adapter))
+    device.prepare(place, threads=args.threads, seed=header["seed"], tf32=settings.tf32, deterministic=settings.deterministic)
     backbone, shape = from_json(Backbone, args.backbone, where="backbone"), parse(Dataset, header["shape"], where=str(args.adapter))
     clip = load_backbone(backbone.name, weights=backbone.weights)
     frames, words = shape.frames.number, shape.words

@@ -9,6 +9,7 @@ from pipeline.params import Search, Train, from_json
 from pipeline.ranks import NotANumber
 from pipeline.stages import guarded
 from pipeline.stages.train import arguments, prepare, scaled
+from pipeline.team import leave
 from pipeline.train import train
 
 
@@ -39,12 +40,17 @@ def main() -> None:
                 report=lambda epochs: print(epochs[-1] if epochs else "start", flush=True),
                 workers=args.workers,
                 save_every=args.save_every,
+                team=job.team,
             )
             trial |= {"val": progress.epochs[-1]["val"], "epochs": progress.epochs}
         except NotANumber as error:
             trial["failure"] = str(error)
-        print(f"gain {gain}: {trial['val']}", flush=True)
+        if job.team.first:
+            print(f"gain {gain}: {trial['val']}", flush=True)
         trials.append(trial)
+    leave()
+    if not job.team.first:
+        return
     write_json(args.trials, {"run": args.run, "dataset": args.dataset, "trials": trials, "gain": best(trials), "record": job.about})
     shutil.rmtree(states, ignore_errors=True)
 

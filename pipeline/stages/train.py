@@ -20,6 +20,7 @@ from pipeline.params import Backbone, Dataset, Train, from_json
 from pipeline.sources import fingerprint
 from pipeline.stages import guarded
 from pipeline.stages.inputs import add_machine, add_split, split_files
+from pipeline.team import Team, join, leave
 from pipeline.train import train
 
 
@@ -31,6 +32,7 @@ class Job:
     data: tuple[Split, Split]
     settings: Train
     device: torch.device
+    team: Team
     about: dict[str, Any]
     header: dict[str, Any]
     fingerprint: str
@@ -56,10 +58,14 @@ def main() -> None:
         device=job.device,
         state=state,
         fingerprint=state.stem,
-        report=_curves(args.curves),
+        report=_curves(args.curves) if job.team.first else _nothing,
         workers=args.workers,
         save_every=args.save_every,
+        team=job.team,
     )
+    leave()
+    if not job.team.first:
+        return
     seconds, videos = (sum(epoch[key] for epoch in progress.epochs) for key in ("seconds", "videos"))
     write_json(
         args.record,
@@ -76,14 +82,15 @@ def main() -> None:
         },
     )
     checkpoint.save(args.adapter, tensors, header=job.header)
-    for old in args.adapter.parent.glob("state-*.pt"):
+    for old in args.adapter.parent.glob("state-*"):
         old.unlink()
 
 
 def prepare(args: argparse.Namespace, *, settings: Train, seed: int) -> Job:
     """Open backbone and data, attach the method, and say what the result will depend on."""
     place = device.choose(args.device)
-    device.prepare(place, threads=args.threads, seed=seed)
+    team = join(place)
+    device.prepare(place, threads=args.threads, seed=seed, tf32=settings.tf32, deterministic=settings.deterministic)
     backbone, shape = from_json(Backbone, args.backbone, where="backbone"), from_json(Dataset, args.shape, where="datasets")
     clip = load_backbone(backbone.name, weights=backbone.weights)
     method = methods.load(args.run, config=json.loads(args.config))
@@ -92,9 +99,9 @@ def prepare(args: argparse.Namespace, *, settings: Train, seed: int) -> Job:
     files = split_files(args, "train_"), split_files(args, "val_")
     data = open_split(files[0], clip=clip, shape=shape), open_split(files[1], clip=clip, shape=shape)
     inputs = {f"{split}_{key}": path for split, of in zip(("train", "val"), files, strict=True) for key, path in of.given().items()}
-    about = record.describe(device=str(place), threads=args.threads, inputs=inputs)
+    about = record.describe(device=device.title(place), threads=args.threads, inputs=inputs) | {"processes": team.size}
     header = _header(args, clip, about, config=dict(vars(method)), settings=settings, seed=seed)
-    return Job(clip, data, settings, place, about, header, _fingerprint(header, about, args))
+    return Job(clip, data, settings, place, team, about, header, _fingerprint(header, about | {"device": place.type}, args))
 
 
 def scaled(settings: Train, gain: float) -> Train:
@@ -122,7 +129,8 @@ def _header(
 
 def _fingerprint(header: dict[str, Any], about: dict[str, Any], args: argparse.Namespace) -> str:
     """Everything the result depends on: another commit with the same code may continue a run, other code may not."""
-    parts: list[Any] = [{k: v for k, v in header.items() if k != "commit"}, about["device"], about["threads"], about["versions"]]
+    parts: list[Any] = [{k: v for k, v in header.items() if k != "commit"}]
+    parts += [about[key] for key in ("device", "threads", "processes", "versions")]
     parts.append(fingerprint("pipeline.stages.train", registry.module_of(args.run)))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -144,6 +152,10 @@ def _curves(folder: Path) -> Callable[[list[dict[str, Any]]], None]:
             print(f"epoch {epochs[-1]['epoch']}: {json.dumps(epochs[-1])}", flush=True)
 
     return report
+
+
+def _nothing(epochs: list[dict[str, Any]]) -> None:
+    """The first process of a team speaks for all."""
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:

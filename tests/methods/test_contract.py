@@ -2,9 +2,6 @@
 
 import pytest
 import torch
-import torch.multiprocessing as multiprocessing
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import checkpoint, methods, registry
 from pipeline.loss import contrastive
@@ -269,53 +266,6 @@ def gradients_or_zero(clip, batch, loss):
         parameter.grad = None
     loss(clip, batch).backward()
     return {n: p.grad.clone() if p.grad is not None else torch.zeros_like(p) for n, p in clip.trained().items()}
-
-
-class Step(nn.Module):
-    """A method's loss as the forward of a module, which is what DistributedDataParallel wants."""
-
-    def __init__(self, clip):
-        super().__init__()
-        self.clip = clip
-
-    def forward(self, batch):
-        return loss_of(self.clip, batch)
-
-
-def _process(rank, port, results):
-    torch.set_num_threads(1)
-    torch.backends.mha.set_fastpath_enabled(False)
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    wrong = []
-    for case in TRAINABLE:
-        clip = shake(attached(case))
-        local = [gradients(clip, make_batch(seed=r)) for r in range(2)]
-        wrapped = DistributedDataParallel(Step(clip))
-        for parameter in clip.trained().values():
-            parameter.grad = None
-        wrapped(make_batch(seed=rank)).backward()
-        for name, parameter in clip.trained().items():
-            mean = (local[0][name] + local[1][name]) / 2
-            if not torch.allclose(parameter.grad, mean, atol=1e-6, rtol=1e-4):
-                wrong.append((title(case), name, float((parameter.grad - mean).abs().max())))
-    results.put(wrong)
-    torch.distributed.destroy_process_group()
-
-
-def test_two_processes_average_the_gradients_of_every_method():
-    """DistributedDataParallel over gloo: each process has its own batch; the gradient is the mean of both, in both processes."""
-    context = multiprocessing.get_context("spawn")
-    results = context.SimpleQueue()
-    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    port = store.port
-    del store
-    processes = [context.Process(target=_process, args=(rank, port, results)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(timeout=300)
-    assert [p.exitcode for p in processes] == [0, 0]
-    assert [results.get(), results.get()] == [[], []]
 
 
 def test_the_same_adapter_gives_the_same_file_byte_for_byte(tmp_path):
