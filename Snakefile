@@ -13,6 +13,10 @@ include: "pipeline/rules/backbone.smk"
 include: "pipeline/rules/runs.smk"
 
 
+onstart:
+    end_orphans()
+
+
 rule all:
     default_target: True
     input:

@@ -15,9 +15,10 @@ rule pretrain:
         CONDA
     threads: 2
     resources:
-        mem_mb=3000,
-        runtime=60,
-        gpu=1 if PARAMS.device != "cpu" else 0,
+        mem_mb=memory(3000),
+        runtime=runtime(2700),
+        gpu=GPU,
+        cpus_per_task=2,
     params:
         settings=schema.to_json(PARAMS.pretrain),
         device=PARAMS.device,

@@ -1,5 +1,8 @@
 # The configuration as checked dataclasses, and the functions that rules use for their inputs and settings.
+import os
 import re
+import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -7,11 +10,26 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from pipeline import choice, configuration, datasets, params as schema, registry
+from pipeline import (
+    choice,
+    cluster,
+    configuration,
+    datasets,
+    demand,
+    gpus,
+    params as schema,
+    registry,
+)
 from pipeline.sources import ROOT, shown, sources
 from pipeline.datasets import folder
 from pipeline.video import grid
 from pipeline.video.command import recipe
+
+if ROOT.resolve() != Path(workflow.basedir).resolve():
+    # A profile imports before a Snakefile does.
+    raise WorkflowError(
+        f"The profile has loaded the code of {ROOT}; start Snakemake in {workflow.basedir}, with --directory for another folder."
+    )
 
 try:
     PARAMS = configuration.check(config)
@@ -33,6 +51,7 @@ try:
         for name in PARAMS.run.datasets
     }
     CHOICES = choice.choices(PARAMS)
+    SITE = cluster.read_site(cluster.PROFILE / "site.yaml", os.environ)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -40,6 +59,29 @@ BACKBONE = PARAMS.backbone.name
 RUN = f"runs/{{dataset}}/{BACKBONE}/{{run}}/{{seed}}"
 TRIALS = f"runs/{{dataset}}/{BACKBONE}/{{run}}/search.json"
 CONDA = Path(workflow.basedir, "envs/pipeline.yaml")
+MACHINE = PARAMS.machine
+# `snakemake --unlock` is given no number of cores.
+CORES = workflow.resource_settings.cores or 1
+
+# Snakemake has a number of nodes where a cluster runs the jobs; the jobs of a cluster are run by a Snakemake of their own.
+HERE = workflow.is_main_process and workflow.nodes is None
+GPUS_HERE = gpus.count(os.environ) if HERE and PARAMS.device != "cpu" else 0
+# A job asks for no GPU where it would find none. A cluster's nodes have GPUs that its login node need not have.
+GPU = int(PARAMS.device != "cpu" and (not HERE or GPUS_HERE > 0))
+if GPUS_HERE and "gpu" not in workflow.resource_settings.resources:
+    # On one machine never more jobs than GPUs; which one each takes, they settle among themselves.
+    workflow.global_resources["gpu"] = GPUS_HERE
+
+# What Slurm would never start must not be asked for.
+LONGEST = cluster.longest(SITE) if workflow.is_main_process and not HERE else 0
+
+if workflow.remote_exec:
+    # Slurm's warning before a time limit reaches every process of a job, and would end them. The training listens to it again.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # So does SIGTERM: bash and tee, which carry a training's last words, wait until it has written down where it is.
+    shell.prefix(
+        """set -euo pipefail; trap : TERM; tee() {{ trap '' TERM; command tee "$@"; }}; """
+    )
 
 
 wildcard_constraints:
@@ -192,3 +234,72 @@ def finished_runs(wildcards):
             seed=PARAMS.methods[run].seeds or PARAMS.run.seeds,
         )
     ]
+
+
+def memory(base):
+    """Megabytes of a job, more at each attempt. `base` may be a function of its wildcards."""
+    return lambda w, attempt: demand.memory(
+        base(w) if callable(base) else base, attempt
+    )
+
+
+def runtime(seconds):
+    """Minutes of a job for the work that a function of its wildcards tells, or a number does."""
+    return lambda w, attempt: demand.minutes(
+        seconds(w) if callable(seconds) else seconds, attempt, longest=LONGEST
+    )
+
+
+def videos_of(wildcards):
+    return COUNTS[wildcards.dataset]
+
+
+def pixels(wildcards):
+    """Of a dataset's videos, as a share of those that times and memory were measured with."""
+    shape = dataset_of(wildcards).frames
+    return demand.share(shape.number, shape.size)
+
+
+def training_seconds(epochs=None):
+    """What a training of a run takes, for its own number of epochs or another."""
+
+    def seconds(wildcards):
+        settings = configuration.train_of(PARAMS, wildcards.run, wildcards.dataset)
+        return demand.train(
+            videos_of(wildcards),
+            epochs or settings.epochs,
+            share=pixels(wildcards),
+            captions=settings.captions,
+            gpu=GPU > 0,
+            processes=MACHINE.gpus * MACHINE.nodes,
+        )
+
+    return seconds
+
+
+def training_memory(wildcards):
+    settings = configuration.train_of(PARAMS, wildcards.run, wildcards.dataset)
+    return demand.train_memory(settings.batch, share=pixels(wildcards), gpu=GPU > 0)
+
+
+def features_seconds(wildcards):
+    return demand.features(videos_of(wildcards), share=pixels(wildcards), gpu=GPU > 0)
+
+
+def cpus(threads, processes=1):
+    """Cores of a job on a cluster, where `threads` would be cut to the cores of the login node."""
+    return demand.cpus(threads, MACHINE.workers, gpu=GPU, processes=processes)
+
+
+def end_orphans():
+    """End jobs that a killed Snakemake left in Slurm's queue: this folder is locked for us, so no other is at work in it."""
+    if not shutil.which("squeue"):
+        return
+    try:
+        ended = cluster.end_orphans(cluster.name(Path.cwd()))
+    except RuntimeError as error:
+        if not HERE:
+            raise WorkflowError(str(error)) from None
+        ended = []
+    if ended:
+        logger.warning(f"Ended Slurm jobs of an earlier run: {', '.join(ended)}.")

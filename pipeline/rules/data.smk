@@ -11,9 +11,10 @@ rule download:
         "logs/download/{dataset}.log",
     benchmark:
         "logs/download/{dataset}.tsv"
+    localrule: True
     conda:
         CONDA
-    threads: workflow.cores
+    threads: CORES
     resources:
         mem_mb=2000,
         runtime=60,
@@ -39,6 +40,7 @@ rule annotate:
         "logs/annotate/{dataset}.log",
     benchmark:
         "logs/annotate/{dataset}.tsv"
+    localrule: True
     conda:
         CONDA
     resources:
@@ -77,8 +79,8 @@ rule transcode:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
-        runtime=120,
+        mem_mb=memory(1000),
+        runtime=runtime(lambda w: demand.transcode(dataset_of(w).clips.shard)),
     params:
         settings=lambda w: schema.to_json(dataset_of(w).clips),
         size=lambda w: dataset_of(w).clips.shard,
@@ -115,6 +117,7 @@ rule splits:
         "logs/splits/{dataset}.log",
     benchmark:
         "logs/splits/{dataset}.tsv"
+    localrule: True
     conda:
         CONDA
     resources:
@@ -149,6 +152,7 @@ rule card:
         "logs/card/{dataset}.log",
     benchmark:
         "logs/card/{dataset}.tsv"
+    localrule: True
     conda:
         CONDA
     resources:
@@ -177,8 +181,8 @@ rule frames:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
-        runtime=120,
+        mem_mb=memory(2000),
+        runtime=runtime(lambda w: demand.frames(videos_of(w))),
     params:
         settings=lambda w: schema.to_json(dataset_of(w).frames),
         clips="data/{dataset}/clips",
@@ -204,10 +208,11 @@ rule features:
         CONDA
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=1 if PARAMS.device != "cpu" else 0,
-        workers=PARAMS.machine.workers,
+        mem_mb=memory(4000),
+        runtime=runtime(features_seconds),
+        gpu=GPU,
+        cpus_per_task=cpus(2),
+        workers=MACHINE.workers,
     params:
         backbone=schema.to_json(PARAMS.backbone),
         shape=lambda w: configuration.shape_of(PARAMS, w.dataset),

@@ -17,11 +17,16 @@ rule search:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=1 if PARAMS.device != "cpu" else 0,
-        workers=PARAMS.machine.workers,
-        save_every=PARAMS.machine.save_every,
+        **demand.across(MACHINE.nodes),
+        mem_mb=memory(training_memory),
+        runtime=runtime(
+            training_seconds(PARAMS.search.epochs * len(PARAMS.search.gains))
+        ),
+        gpu=GPU * MACHINE.gpus * MACHINE.nodes,
+        cpus_per_task=cpus(1, processes=MACHINE.gpus),
+        launcher=demand.launcher(MACHINE.gpus, MACHINE.nodes),
+        workers=MACHINE.workers,
+        save_every=MACHINE.save_every,
     params:
         data=split_arguments("train", "val"),
         backbone=schema.to_json(PARAMS.backbone),
@@ -33,7 +38,7 @@ rule search:
         search=schema.to_json(PARAMS.search),
         device=PARAMS.device,
     shell:
-        "python -m pipeline.stages.search --dataset {wildcards.dataset} --run {wildcards.run}"
+        "{resources.launcher} pipeline.stages.search --dataset {wildcards.dataset} --run {wildcards.run}"
         " {params.data}"
         " --backbone {params.backbone:q} --settings {params.settings:q} --config {params.config:q} --shape {params.shape:q}"
         " --search {params.search:q} --device {params.device} --threads {threads} --workers {resources.workers} --save-every {resources.save_every} --trials {output.trials} 2>&1 | tee {log}"
@@ -60,11 +65,14 @@ rule train:
     # Two trainings on a core each get more done than one on two cores.
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=1 if PARAMS.device != "cpu" else 0,
-        workers=PARAMS.machine.workers,
-        save_every=PARAMS.machine.save_every,
+        **demand.across(MACHINE.nodes),
+        mem_mb=memory(training_memory),
+        runtime=runtime(training_seconds()),
+        gpu=GPU * MACHINE.gpus * MACHINE.nodes,
+        cpus_per_task=cpus(1, processes=MACHINE.gpus),
+        launcher=demand.launcher(MACHINE.gpus, MACHINE.nodes),
+        workers=MACHINE.workers,
+        save_every=MACHINE.save_every,
     params:
         data=split_arguments("train", "val"),
         backbone=schema.to_json(PARAMS.backbone),
@@ -76,7 +84,7 @@ rule train:
         search=f"--search {TRIALS}" if PARAMS.search.gains else "",
         device=PARAMS.device,
     shell:
-        "python -m pipeline.stages.train --dataset {wildcards.dataset} --run {wildcards.run} --seed {wildcards.seed}"
+        "{resources.launcher} pipeline.stages.train --dataset {wildcards.dataset} --run {wildcards.run} --seed {wildcards.seed}"
         " {params.data}"
         " --backbone {params.backbone:q} --settings {params.settings:q} --config {params.config:q} --shape {params.shape:q}"
         " {params.search} --device {params.device} --threads {threads} --workers {resources.workers} --save-every {resources.save_every}"
@@ -102,10 +110,11 @@ rule embed:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
-        gpu=1 if PARAMS.device != "cpu" else 0,
-        workers=PARAMS.machine.workers,
+        mem_mb=memory(4000),
+        runtime=runtime(features_seconds),
+        gpu=GPU,
+        cpus_per_task=cpus(1),
+        workers=MACHINE.workers,
     params:
         data=split_arguments("test"),
         backbone=schema.to_json(PARAMS.backbone),
@@ -127,6 +136,7 @@ rule score:
         "logs/score/{dataset}.{run}.{seed}.log",
     benchmark:
         "logs/score/{dataset}.{run}.{seed}.tsv"
+    localrule: True
     conda:
         CONDA
     resources:
@@ -171,8 +181,8 @@ rule report:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=runtime(1800),
     params:
         settings=schema.to_json(PARAMS.score),
         runs=finished_runs,

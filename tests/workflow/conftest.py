@@ -10,7 +10,7 @@ import filelock
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "dvc.yaml", ".gitignore", "pipeline", "profiles", "envs", "docs", "recipes")
+PARTS = ("Snakefile", "dvc.yaml", ".gitignore", "pipeline", "profiles", "slurm", "envs", "docs", "recipes")
 
 
 class Checkout:

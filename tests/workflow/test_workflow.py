@@ -270,6 +270,22 @@ def test_training_killed_in_an_epoch_goes_on_from_the_last_one_to_the_same_bits(
     assert list(losses["step"]) == [0, 1, 2]
 
 
+def test_two_processes_share_a_training_and_end_where_one_does(checkout):
+    """By torchrun, as rule train starts it: the losses of one process but for the order of sums, which Adam's small eps enlarges."""
+    one = read(checkout, "vop", "train.json")
+    alone = similarities(embeddings.load(checkout.folder / RUNS / "vop/0/embeddings.h5")[0])
+    checkout.edit("params.yaml", lambda text: text + "machine: {gpus: 2}\n")
+    assert checkout.planned() == {}
+    done = checkout.snakemake("--forcerun", "train", "--", f"{RUNS}/vop/0/embeddings.h5")
+    assert done.returncode == 0, done.output
+    two = read(checkout, "vop", "train.json")
+    assert (one["record"]["processes"], two["record"]["processes"]) == (1, 2)
+    for before, after in zip(one["epochs"], two["epochs"], strict=True):
+        assert after["loss"] == pytest.approx(before["loss"], abs=1e-4) and after["videos"] == before["videos"]
+    together = similarities(embeddings.load(checkout.folder / RUNS / "vop/0/embeddings.h5")[0])
+    assert 0 < np.abs(together - alone).max() < 1e-3
+
+
 def test_a_search_tries_every_gain_on_validation_and_training_takes_the_best(checkout):
     checkout.edit("params.yaml", lambda text: text.replace("{gains: []}", "{gains: [0.5, 2.0], epochs: 1}"))
     run = checkout.folder / "runs/motion/clip-tiny/vop"

@@ -1,0 +1,65 @@
+"""A Slurm of its own for each test, on machines where one can be started."""
+
+import filelock
+import pytest
+
+from tests.cluster.runs import Run, hashes, longer
+from tests.cluster.slurm import Slurm, missing
+from tests.workflow.conftest import checkout, finished  # noqa: F401
+
+# What the faults are tried on: long enough to be hit in the middle, short enough to be waited for.
+EPOCHS = 150
+
+
+@pytest.fixture
+def slurm(request):
+    """Started, and stopped after the test."""
+    reason = missing()
+    if reason:
+        pytest.skip(f"NO CLUSTER TEST WAS RUN: {reason}")
+    with Slurm(nodes=getattr(request, "param", 1)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def long_training(finished, tmp_path_factory, worker_id):  # noqa: F811
+    """(a checkout with a training to come that takes about a minute, the hashes that it has without Slurm)."""
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    before, after = shared / "long", shared / "long-finished"
+    with filelock.FileLock(shared / "long.lock"):
+        if not (shared / "long.done").exists():
+            prepared = finished.copy(before)
+            longer(prepared, {"mv_adapter": "config: {middle: 32}, "}, epochs=EPOCHS)
+            local = prepared.copy(after)
+            done = local.snakemake("--", METRICS)
+            assert done.returncode == 0, done.output
+            (shared / "long.done").touch()
+    return type(finished)(before), hashes(type(finished)(after))
+
+
+METRICS = "runs/motion/clip-tiny/mv_adapter/0/metrics.json"
+
+
+@pytest.fixture
+def disturbed(slurm, long_training, tmp_path):  # noqa: ARG001
+    """Starts the long training on Slurm; the test disturbs it, and then its results must be what they are without Slurm."""
+    prepared, expected = long_training
+    runs = []
+
+    def start(*words, **site):
+        runs.append(Run(prepared.copy(tmp_path / "run"), METRICS, expected=expected, **site))
+        return runs[0].start(*words)
+
+    yield start
+    for run in runs:
+        run.stop()
+
+
+def log_of(run):
+    """What the last attempt of the training said."""
+    return (run.checkout.folder / "logs/train/motion.mv_adapter.0.log").read_text(encoding="utf-8")
+
+
+def resumed(run):
+    """Whether the last attempt went on from a state: it did not print every epoch."""
+    return 0 < log_of(run).count("\nepoch ") + log_of(run).startswith("epoch ") < EPOCHS
