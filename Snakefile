@@ -15,6 +15,7 @@ include: "pipeline/rules/runs.smk"
 
 onstart:
     end_orphans()
+    mark_stale()
 
 
 rule all:

@@ -291,6 +291,16 @@ def cpus(threads, processes=1):
     return demand.cpus(threads, MACHINE.workers, gpu=GPU, processes=processes)
 
 
+def mark_stale():
+    """Mark what is going to be made anew, as Snakemake does for a job that starts.
+
+    It asks for a missing file only where something else is to be made of it. A run killed after another setting had its training
+    started, and its adapter removed, would leave the metrics of the setting before, and they would be taken as up to date.
+    """
+    for job in workflow.dag.needrun_jobs():
+        workflow.persistence.started(job)
+
+
 def end_orphans():
     """End jobs that a killed Snakemake left in Slurm's queue: this folder is locked for us, so no other is at work in it."""
     if not shutil.which("squeue"):

@@ -61,5 +61,5 @@ def log_of(run):
 
 
 def resumed(run):
-    """Whether the last attempt went on from a state: it did not print every epoch."""
+    """Whether the last attempt went on from a state: it told of fewer epochs than there are."""
     return 0 < log_of(run).count("\nepoch ") + log_of(run).startswith("epoch ") < EPOCHS

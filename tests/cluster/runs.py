@@ -65,10 +65,14 @@ class Run:
     def said(self):
         return self.output.read_text(encoding="utf-8")
 
-    def until_training(self, run, *, seconds=120):
-        """Wait until a training has noted a state that it could go on from."""
-        folder = self.checkout.folder / f"runs/motion/clip-tiny/{run}/0"
-        return until(lambda: list(folder.glob("state-*.pt")), seconds=seconds, what=f"a state of {run}\n{self.said()[-2000:]}")
+    def until_training(self, run, *, epoch=10, seconds=120):
+        """Wait until a training has come so far, with a state that it could go on from."""
+        log = self.checkout.folder / f"logs/train/motion.{run}.0.log"
+        until(
+            lambda: log.exists() and f"epoch {epoch}:" in log.read_text(encoding="utf-8"),
+            seconds=seconds,
+            what=f"epoch {epoch} of {run}\n{self.said()[-2000:]}",
+        )
 
 
 def processes(checkout, word):

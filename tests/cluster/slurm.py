@@ -139,10 +139,13 @@ class Slurm:
         return number if named == daemon and state != "Z" else None
 
     def revive(self):
-        """What an admin does for nodes that slurmctld has given up, as it does when it was killed before it noted what runs on them."""
+        """What an admin does for nodes and jobs that slurmctld has given up: killed, it does not know what runs, and starts it again."""
         given_up = self.ask("sinfo", "-h", "-N", "-t", "down,drained,draining", "-o", "%N")
         for name in {*given_up.split()}:
             subprocess.run(["scontrol", "update", f"nodename={name}", "state=resume"], capture_output=True, check=False)
+        held = self.ask("squeue", "-h", "-t", "pending", "-o", "%A %r")
+        for number in [line.split()[0] for line in held.splitlines() if "held" in line]:
+            subprocess.run(["scontrol", "release", number], capture_output=True, check=False)
 
     def ask(self, *words):
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout

@@ -1,6 +1,7 @@
 """The whole workflow from raw video files to the report, on a tiny configuration with real files."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -268,6 +269,24 @@ def test_training_killed_in_an_epoch_goes_on_from_the_last_one_to_the_same_bits(
     assert not list(states.glob("state-*.pt"))
     losses = pd.read_csv(states / "curves/plots/metrics/train/loss.tsv", sep="\t")
     assert list(losses["step"]) == [0, 1, 2]
+
+
+def test_a_run_killed_after_a_new_setting_leaves_nothing_that_is_taken_as_up_to_date(checkout):
+    """The training's outputs are removed before it starts; the metrics of the old setting are still there."""
+    adapter, metrics = (f"{RUNS}/vop/0/{name}" for name in ("adapter.safetensors", "metrics.json"))
+    checkout.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {epochs: 500}}"))
+    command = ["snakemake", "--cores", "1", "--", metrics]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=checkout.folder, env=checkout.environment(), start_new_session=True, **silent)
+    for _ in range(600):
+        if not (checkout.folder / adapter).exists():
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (checkout.folder / adapter).exists() and (checkout.folder / metrics).exists()
+    assert checkout.run("snakemake", "--unlock").returncode == 0
+    assert checkout.planned("--", metrics) == {"train": 1, "embed": 1, "score": 1}
 
 
 def test_two_processes_share_a_training_and_end_where_one_does(checkout):
