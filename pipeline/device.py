@@ -79,3 +79,15 @@ def prepare(device: torch.device, *, threads: int, seed: int, tf32: bool = False
         torch.backends.cudnn.benchmark = not deterministic
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
+
+
+def random_state(device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Of the generators that something with dropout would draw from: the CPU's, and the GPU's where that is the device."""
+    return (torch.get_rng_state(), *((torch.cuda.get_rng_state(device),) if device.type == "cuda" else ()))
+
+
+def set_random_state(state: tuple[torch.Tensor, ...], device: torch.device) -> None:
+    """Draw again from a `random_state` on."""
+    torch.set_rng_state(state[0].cpu())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[1].cpu(), device)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pipeline.device import random_state, set_random_state
 from pipeline.files import whole
 
 
@@ -39,8 +40,7 @@ class State:
                     "optimiser": self.optimiser.state_dict(),
                     "scaler": self.scaler.state_dict(),
                     "progress": progress,
-                    "random": torch.get_rng_state(),
-                    "random_gpu": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+                    "random": random_state(self.device),
                 },
                 part,
             )
@@ -60,9 +60,7 @@ class State:
                 parameter.copy_(stored["tensors"][name])
         self.optimiser.load_state_dict(stored["optimiser"])
         self.scaler.load_state_dict(stored["scaler"])
-        torch.set_rng_state(stored["random"].cpu())
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(stored["random_gpu"].cpu(), self.device)
+        set_random_state(stored["random"], self.device)
         progress: dict[str, Any] = stored["progress"]
         return progress
 

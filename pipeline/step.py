@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pipeline.clip import FrozenClip
 from pipeline.data import Pairs, Split
+from pipeline.device import random_state, set_random_state
 from pipeline.loss import contrastive
 from pipeline.params import Train
 from pipeline.similarity import scores
@@ -46,7 +47,8 @@ class Step:
         before: list[tuple[Tensor, ...]] = []
         made = []
         for piece in pieces:
-            before.append(_random(self.device))
+            if again:
+                before.append(random_state(self.device))
             with torch.set_grad_enabled(not again):
                 made.append(self.encode(_taken(batch, piece, self.device)))
         own = [torch.cat(parts) if again else parts[0] for parts in zip(*made, strict=True)]
@@ -108,16 +110,9 @@ def _backward(features: Any, gradients: list[Tensor]) -> None:
     torch.autograd.backward([made for made, _ in pairs], [gradient for _, gradient in pairs])
 
 
-def _random(device: torch.device) -> tuple[Tensor, ...]:
-    """The state of the generators that a module with dropout would draw from."""
-    return (torch.get_rng_state(), *((torch.cuda.get_rng_state(device),) if device.type == "cuda" else ()))
-
-
 @contextmanager
 def _replayed(state: tuple[Tensor, ...], device: torch.device) -> Iterator[None]:
     """Draw again what was drawn from `state` on, and go on from the present state afterwards."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.set_rng_state(state[0])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(state[1], device)
+        set_random_state(state, device)
         yield
