@@ -7,26 +7,26 @@ Nothing else should run.
 """
 
 import argparse
-import multiprocessing
-import os
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.processes import together
 from pipeline import device, methods, optim, step
 from pipeline.clip import FrozenClip, build
 from pipeline.data import Pairs, Split
 from pipeline.files import write_json
 from pipeline.params import Train
 from pipeline.stages import guarded
-from pipeline.team import ALONE, Team, join, leave
+from pipeline.team import ALONE, Team
 from pipeline.video.store import Videos
 
 CPU = torch.device("cpu")
@@ -126,35 +126,22 @@ def pieces(args: argparse.Namespace) -> dict[str, float]:
 
 def team(args: argparse.Namespace) -> dict[str, float]:
     """Seconds of a step by one process with a thread, and by two, and what two take over half of it."""
-    one, two = (_together(args, size) for size in (1, 2))
+    one, two = (max(together(Timed(args), size=size)) for size in (1, 2))
     print(f"one process {one:.2f} s, two {two:.2f} s: {2 * two / one - 1:+.1%} over half", flush=True)
     return {"one": one, "two": two, "overhead": 2 * two / one - 1}
 
 
-def _together(args: argparse.Namespace, size: int) -> float:
-    context = multiprocessing.get_context("spawn")
-    results = context.SimpleQueue()
-    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    port = store.port
-    del store
-    processes = [context.Process(target=_process, args=(args, rank, size, port, results)) for rank in range(size)]
-    for process in processes:
-        process.start()
-    seconds = max(results.get() for _ in processes)
-    for process in processes:
-        process.join()
-    return float(seconds)
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of a step in one process of a team."""
 
+    args: argparse.Namespace
 
-def _process(args: argparse.Namespace, rank: int, size: int, port: int, results: Any) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    joined = join(CPU)
-    device.prepare(CPU, threads=1, seed=0)
-    trainer = Trainer(args, batch=args.batches[0], team=joined)
-    trainer.seconds(0)
-    results.put(statistics.median(trainer.seconds(0) for _ in range(args.repeats)))
-    leave()
+    def __call__(self, joined: Team) -> float:
+        device.prepare(CPU, threads=1, seed=0)
+        trainer = Trainer(self.args, batch=self.args.batches[0], team=joined)
+        trainer.seconds(0)
+        return statistics.median(trainer.seconds(0) for _ in range(self.args.repeats))
 
 
 def _arguments() -> argparse.Namespace:

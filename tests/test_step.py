@@ -1,8 +1,6 @@
 """The gradient of a step in pieces and in several processes: the same as in one."""
 
 import math
-import multiprocessing
-import os
 import shutil
 import subprocess
 import sys
@@ -11,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.processes import together
 from pipeline import memory, methods, step
 from pipeline.embed import embed
 from pipeline.loss import contrastive
 from pipeline.params import Train
 from pipeline.similarity import scores
-from pipeline.team import ALONE, join, leave
+from pipeline.team import ALONE
 from tests.conftest import small_clip
 from tests.methods.cases import SHAPE, cases, title
 from tests.test_train import fit, planted
@@ -95,37 +94,6 @@ def test_pieces_draw_the_same_random_numbers_again_and_then_go_on():
     drawn = [torch.nn.functional.dropout(torch.ones(n, 4, 16), 0.5) for n in (2, 2, 2, 1)]
     clip.frame_head[-1] = lambda features, _: features * torch.cat(drawn).to(features)
     assert apart(gradient(clip)[1], first) < 1e-6
-
-
-def _process(rank, size, port, results, work):
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        results.put((rank, work(join(CPU))))
-    except BaseException as error:
-        results.put((rank, error))
-        raise
-    finally:
-        leave()
-
-
-def together(work, *, size):
-    """What `work` gives in each process of a team."""
-    context = multiprocessing.get_context("spawn")
-    results = context.SimpleQueue()
-    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    port = store.port
-    del store
-    processes = [context.Process(target=_process, args=(rank, size, port, results, work)) for rank in range(size)]
-    for process in processes:
-        process.start()
-    found = dict(results.get() for _ in processes)
-    for process in processes:
-        process.join(timeout=300)
-    assert [p.exitcode for p in processes] == [0] * size, found
-    return [found[rank] for rank in range(size)]
 
 
 def _gradients(team):

@@ -1,0 +1,41 @@
+"""Processes of a team on this machine, for benchmarks and tests: gloo, one thread each."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from pipeline.team import Team, join, leave
+
+
+def together(work: Callable[[Team], Any], *, size: int) -> list[Any]:
+    """What `work`, which can be pickled, gives in each process of a team."""
+    context = multiprocessing.get_context("spawn")
+    results = context.SimpleQueue()
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    port = store.port
+    del store
+    processes = [context.Process(target=_process, args=(rank, size, port, results, work)) for rank in range(size)]
+    for process in processes:
+        process.start()
+    found = dict(results.get() for _ in processes)
+    for process in processes:
+        process.join(timeout=300)
+    assert [p.exitcode for p in processes] == [0] * size, found
+    return [found[rank] for rank in range(size)]
+
+
+def _process(rank: int, size: int, port: int, results: Any, work: Callable[[Team], Any]) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    torch.set_num_threads(1)
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        results.put((rank, work(join(torch.device("cpu")))))
+    except BaseException as error:
+        results.put((rank, error))
+        raise
+    finally:
+        leave()
