@@ -43,35 +43,43 @@ class Step:
         """Add the gradient to the trained tensors and return the loss, the same in every process; `batch` is its part of `total` pairs."""
         size = self.chunk or len(batch.ids)
         pieces = [(start, start + size) for start in range(0, len(batch.ids), size)]
-        again = len(pieces) > 1
-        before: list[tuple[Tensor, ...]] = []
-        made = []
-        for piece in pieces:
-            if again:
-                before.append(random_state(self.device))
-            with torch.set_grad_enabled(not again):
-                made.append(self.encode(_taken(batch, piece, self.device)))
-        own = [torch.cat(parts) if again else parts[0] for parts in zip(*made, strict=True)]
-        frames, texts = (self.team.gather(part.detach(), total=total).requires_grad_() for part in own)
-        mask = self.team.gather(batch.mask.to(self.device), total=total)
-        loss = contrastive(scores(texts, frames, mask=mask, temperature=self.clip.query_temperature), scale=self.clip.logit_scale)
-        self.scaler.scale(loss).backward()
-        trained = self.clip.trained().values()
-        if not self.team.first:
-            # What the loss itself trains, the temperature, has its whole gradient in every process, and is to be counted once.
-            for gradient in (p.grad for p in trained if p.grad is not None):
-                gradient.zero_()
-        mine = self.team.share(np.arange(total))
-        gradients = [_gradient(whole)[mine[0] : mine[-1] + 1] for whole in (frames, texts)]
-        if again:
+        if len(pieces) == 1:
+            own = self.encode(_taken(batch, pieces[0], self.device))
+            loss, gradients = self._loss(own, batch.mask, total=total)
+            _backward(own, gradients)
+        else:
+            before, own = self._without_graph(batch, pieces)
+            loss, gradients = self._loss(own, batch.mask, total=total)
+            del own
             for (start, stop), state in zip(pieces, before, strict=True):
                 with _replayed(state, self.device):
-                    made_again = self.encode(_taken(batch, (start, stop), self.device))
-                _backward(made_again, [part[start:stop] for part in gradients])
-        else:
-            _backward(own, gradients)
-        self.team.add_up(p.grad for p in trained if p.grad is not None)
-        return loss.detach()
+                    again = self.encode(_taken(batch, (start, stop), self.device))
+                _backward(again, [part[start:stop] for part in gradients])
+        self.team.add_up(p.grad for p in self.clip.trained().values() if p.grad is not None)
+        return loss
+
+    def _without_graph(self, batch: Pairs, pieces: list[tuple[int, int]]) -> tuple[list[tuple[Tensor, ...]], tuple[Tensor, Tensor]]:
+        """The state of the random generators before each piece, and the features of all."""
+        before, made = [], []
+        for piece in pieces:
+            before.append(random_state(self.device))
+            with torch.no_grad():
+                made.append(self.encode(_taken(batch, piece, self.device)))
+        frames, texts = (torch.cat(parts) for parts in zip(*made, strict=True))
+        return before, (frames, texts)
+
+    def _loss(self, own: tuple[Tensor, Tensor], mask: Tensor, *, total: int) -> tuple[Tensor, list[Tensor]]:
+        """The loss over the features of all processes, and its gradient with respect to one's own, frames and texts."""
+        frames, texts = (self.team.gather(part.detach(), total=total).requires_grad_() for part in own)
+        masks = self.team.gather(mask.to(self.device), total=total)
+        loss = contrastive(scores(texts, frames, mask=masks, temperature=self.clip.query_temperature), scale=self.clip.logit_scale)
+        self.scaler.scale(loss).backward()
+        if not self.team.first:
+            # What the loss itself trains, the temperature, has its whole gradient in every process, and is to be counted once.
+            for gradient in (p.grad for p in self.clip.trained().values() if p.grad is not None):
+                gradient.zero_()
+        mine = self.team.share(np.arange(total))
+        return loss.detach(), [_gradient(whole)[mine[0] : mine[-1] + 1] for whole in (frames, texts)]
 
 
 def prepare(clip: FrozenClip, split: Split, *, settings: Train, team: Team, device: torch.device) -> Step:
