@@ -1,13 +1,15 @@
 """Train one method with one seed. Test files are not among the arguments."""
 
 import argparse
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import filelock
 import torch
 from dvclive.live import Live
 
@@ -50,6 +52,12 @@ def main() -> None:
         settings = scaled(settings, read_json(args.search)["gain"])
     job = prepare(args, settings=settings, seed=args.seed)
     state = args.adapter.with_name(f"state-{job.fingerprint}.pt")
+    lock = _only_one(args.adapter.with_name(".train.lock")) if job.team.first else contextlib.nullcontext()
+    with lock:
+        _train(args, job, settings, state)
+
+
+def _train(args: argparse.Namespace, job: Job, settings: Train, state: Path) -> None:
     tensors, progress = train(
         job.clip,
         job.data,
@@ -66,11 +74,13 @@ def main() -> None:
     leave()
     if not job.team.first:
         return
+    checkpoint.save(args.adapter, tensors, header=job.header)
     seconds, videos = (sum(epoch[key] for epoch in progress.epochs) for key in ("seconds", "videos"))
     write_json(
         args.record,
         {
             "status": "finished",
+            "adapter": record.sha256(args.adapter),
             "epochs": progress.epochs,
             "selected_epoch": progress.selected_epoch,
             "stores": job.data[0].stores,
@@ -81,9 +91,24 @@ def main() -> None:
             "record": job.about,
         },
     )
-    checkpoint.save(args.adapter, tensors, header=job.header)
     for old in args.adapter.parent.glob("state-*"):
         old.unlink()
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Wait for a training of the same run whose Snakemake was killed: two would write the same files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"a training that outlived its Snakemake is at work in {path.parent}; waiting for its end", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def prepare(args: argparse.Namespace, *, settings: Train, seed: int) -> Job:
