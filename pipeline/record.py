@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+LOCK = ROOT / "envs/requirements.txt"
 CODE = ("pipeline", "Snakefile", "params.yaml", "envs")
 PACKAGES = ("torch", "open_clip_torch", "h5py", "numpy", "av", "imageio-ffmpeg", "snakemake", "dvc")
 
@@ -35,12 +36,14 @@ def _git(*words: str) -> str:
 
 
 def describe(*, device: str, threads: int, inputs: dict[str, Path]) -> dict[str, Any]:
-    """Commit, package versions, machine, threads, device and the SHA-256 of every input."""
+    """Commit, package versions and the SHA-256 of their lock, machine, threads, device, and the path and SHA-256 of every input."""
     return {
         "commit": commit(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "lock": sha256(LOCK),
         "machine": platform.machine(),
         "threads": threads,
         "device": device,
         "inputs": {name: sha256(path) for name, path in sorted(inputs.items())},
+        "paths": {name: str(path) for name, path in sorted(inputs.items())},
     }

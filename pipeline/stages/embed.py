@@ -1,9 +1,10 @@
 """Embed the test split with a trained adapter, and measure what the method costs."""
 
 import argparse
+import json
 from pathlib import Path
 
-from pipeline import checkpoint, cost, device, embed, embeddings, methods
+from pipeline import checkpoint, cost, device, embed, embeddings, methods, record
 from pipeline.clip import load_backbone
 from pipeline.data import open_split
 from pipeline.files import read_json, write_json
@@ -33,9 +34,13 @@ def main() -> None:
     methods.attach(clip, methods.load(header["run"], config=header["config"]), shape=methods.Shape(frames, words))
     checkpoint.load_into(clip, args.adapter)
     clip.to(place)
-    split = open_split(split_files(args), clip=clip, shape=shape)
+    files = split_files(args)
+    split = open_split(files, clip=clip, shape=shape)
     made = embed.embed(clip, split, device=place, workers=args.workers)
     about = {key: header[key] for key in ("dataset", "backbone", "backbone_digest", "run", "seed")}
+    # No record of the training: it holds measured times, and equal adapters give equal embeddings.
+    inputs = {str(path): record.sha256(path) for path in files.given().values()}
+    about |= {"adapter": record.sha256(args.adapter), "inputs": json.dumps(inputs, sort_keys=True)}
     embeddings.save(args.embeddings, made, attributes=about)
     trained = read_json(args.record)
     write_json(

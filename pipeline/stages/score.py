@@ -1,6 +1,7 @@
 """Embeddings -> metrics.json."""
 
 import argparse
+import json
 from pathlib import Path
 
 from pipeline import embeddings, record
@@ -18,8 +19,10 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
     args = parser.parse_args()
     made, about = embeddings.load(args.embeddings)
-    found = score(made, settings=from_json(Score, args.settings, where="score"))
-    found |= {"method": about.pop("run"), **about, "missing_hash": record.sha256(args.missing)[:16]}
+    settings = from_json(Score, args.settings, where="score")
+    found = score(made, settings=settings) | {"score": vars(settings), "embeddings": record.sha256(args.embeddings)}
+    found |= {"method": about.pop("run"), "inputs": json.loads(str(about.pop("inputs"))), **about}
+    found |= {"missing_hash": record.sha256(args.missing)[:16]}
     write_json(args.metrics, found)
 
 

@@ -1,0 +1,21 @@
+"""Finished runs of one method -> the metrics file that DVC compares."""
+
+import argparse
+from pathlib import Path
+
+from pipeline import report
+from pipeline.evaluate import evaluation
+from pipeline.files import write_json
+from pipeline.stages import guarded
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of finished runs, one a seed")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
+    args = parser.parse_args()
+    write_json(args.metrics, evaluation([report.load_result(folder) for folder in args.runs]))
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,157 @@
+"""Say what made the numbers of a run, and check by hashes that its files belong together. Exit code 1 if they do not."""
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pipeline import configuration
+from pipeline.files import read_json
+from pipeline.parse import refuse_unknown
+from pipeline.provenance import SHOWN, Trace, check_clips, check_means, trace
+from pipeline.recipes import flat
+from pipeline.sources import shown
+from pipeline.stages import guarded
+
+WIDTH = 110
+
+
+def main() -> None:
+    args = _arguments()
+    found: dict[Path, Trace] = {}
+    problems: list[str] = []
+    hashes: dict[Path, str] = {}
+    for path in args.paths:
+        folders = runs_of(path, params=args.params)
+        for folder in folders:
+            if folder not in found:
+                found[folder] = _traced(folder, hashes=hashes, clips=args.clips)
+        if _root(path):
+            problems += check_means(path, [found[folder] for folder in folders])
+    problems = [sentence for run in found.values() for sentence in run.problems] + problems
+    if args.json:
+        print(json.dumps({"runs": [_plain(run) for run in found.values()], "problems": problems}, indent=1))
+    else:
+        print("\n".join(map(to_text, found.values())))
+    if problems:
+        sys.stdout.flush()
+        sys.exit("\n".join(f"error: {sentence}" for sentence in problems))
+
+
+def _traced(folder: Path, *, hashes: dict[Path, str], clips: bool) -> Trace:
+    try:
+        found = trace(folder, hashes=hashes)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"a file in {folder} is not as this pipeline writes it ({error}); make the run again") from error
+    if clips:
+        check_clips(found)
+    return found
+
+
+def runs_of(path: Path, *, params: Path) -> list[Path]:
+    """The folders of the runs that a path stands for.
+
+    A run's folder or a file in it; results/<dataset> or a file in it: all runs of params.yaml; metrics/<dataset>/<method>.json
+    and metrics/selected.json: all seeds of the method. ValueError for any other path.
+    """
+    if not path.exists():
+        raise ValueError(f"there is no {path}; name a run, results/<dataset> or metrics/<dataset>/<method>.json")
+    ways = (path.absolute(), *path.absolute().parents)
+    for folder in ways:
+        if folder.name.isdecimal() and (folder / "metrics.json").is_file():  # learning curves have a metrics.json too
+            return [Path(shown(folder))]
+    if root := _root(path):
+        about = read_json(path)
+        if absent := [key for key in ("dataset", "backbone", "method") if key not in about]:
+            raise ValueError(f"{path} lacks {absent[0]!r}; evaluate again")
+        return _planned(root / "runs" / about["dataset"] / about["backbone"], [about["method"]], params=params)
+    for folder in ways:
+        if folder.parent.name == "results":
+            return _planned(folder.parents[1] / "runs" / folder.name, [], params=params)
+    raise ValueError(f"{path} is no run that was scored, no results/<dataset>, no metrics/<dataset>/<method>.json")
+
+
+def _planned(base: Path, methods: list[str], *, params: Path) -> list[Path]:
+    """The runs of params.yaml under a folder: all seeds of these methods, or of all methods with its backbone."""
+    given = configuration.load(params)
+    base = base if methods else base / given.backbone.name
+    for name in methods:
+        refuse_unknown(name, list(given.methods), what=f"{params} has no method", there="there are")
+    wanted = [(name, seed) for name in methods or given.run.methods for seed in given.methods[name].seeds or given.run.seeds]
+    return [Path(shown(base / name / str(seed))) for name, seed in wanted]
+
+
+def _root(path: Path) -> Path | None:
+    """The folder that holds `metrics`, if the path is metrics/selected.json or metrics/<dataset>/<method>.json."""
+    near = [folder.parent for folder in (path.absolute().parent, path.absolute().parent.parent) if folder.name == "metrics"]
+    return near[0] if near and path.suffix == ".json" and path.name != "metrics.json" else None
+
+
+def to_text(run: Trace) -> str:
+    """The way from the numbers back, a line a step; then what was checked, and what could not be."""
+    facts = run.facts
+    lines = [f"{run.folder}", _line("numbers", _numbers(facts["metrics"]))]
+    for name in ("embeddings", "adapter"):
+        lines.append(_line(name, f"SHA-256 {_short(facts[name])}"))
+    if "commit" in facts:
+        state = ", with changes that were not committed" if facts["commit"].endswith("+") else ""
+        lines += [_line("commit", facts["commit"].rstrip("+") + state), _line("seed", facts["seed"])]
+        lines.append(_line("backbone", f"{facts['backbone']}, SHA-256 {_short(facts['backbone_digest'])}"))
+        for part, values in facts["parameters"].items():
+            lines.append(_line(part, ", ".join(f"{key} {value}" for key, value in flat(values).items())))
+    if "machine" in facts:
+        environment = facts["environment"]
+        versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+        lines.append(_line("environment", f"envs/requirements.txt {_short(environment['lock'])}; {versions}"))
+        lines.append(_line("machine", ", ".join(f"{key} {value}" for key, value in facts["machine"].items())))
+    lines += [_line("data", f"{path} {_short(digest)}") for path, digest in facts["data"].items()]
+    lines.append(_line("checked", _names(run, run.checked)))
+    if run.absent:
+        lines.append(_line("not here, not checked", _names(run, run.absent)))
+    return "\n".join([*lines, _line("found", f"{len(run.problems)} that do not agree" if run.problems else "all that is here agrees"), ""])
+
+
+def _numbers(metrics: dict[str, Any]) -> str:
+    parts = [f"{way} R@1 {metrics[way]['R1']:.1f}, R-Sum {metrics[way]['RSum']:.1f}" for way in ("t2v", "v2t")]
+    probe = [f"probe {metrics['probe']['accuracy']:.1f}"] if metrics["probe"] else []
+    return "; ".join([*parts, *probe, f"{metrics['queries']} queries, {metrics['gallery']} videos, gallery {metrics['gallery_hash']}"])
+
+
+def _names(run: Trace, paths: Iterable[str]) -> str:
+    """Files as the run's place shows them: those of the run by their names, others from the folder that holds runs."""
+    root = f"{run.folder.absolute().parents[4]}/"
+    return ", ".join(dict.fromkeys(path.replace(f"{run.folder}/", "").removeprefix(root) for path in paths))
+
+
+def _short(digest: str | None) -> str:
+    return digest[:SHOWN] if digest else "not named"
+
+
+def _line(name: str, text: object) -> str:
+    return textwrap.fill(f"{name}: {text}", WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+
+
+def _plain(run: Trace) -> dict[str, Any]:
+    lists = {"checked": run.checked, "absent": run.absent, "problems": run.problems}
+    return {"run": str(run.folder), "facts": run.facts} | lists
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("paths", type=Path, nargs="+", help="runs, results/<dataset>, metrics/<dataset>/<method>.json, or files in them")
+    parser.add_argument(
+        "--params",
+        type=Path,
+        default=Path("params.yaml"),
+        help="whose runs results/<dataset> and metrics/<dataset>/<method>.json stand for",
+    )
+    parser.add_argument("--clips", action="store_true", help="hash every clip as well")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    guarded(main)
