@@ -8,7 +8,7 @@ export PYTHONHASHSEED := 0
 
 .PHONY: setup run field test bench check format clean
 
-setup: .venv/ready
+setup: .venv/ready .venv/plots.html
 
 .venv/ready: envs/requirements.txt pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
@@ -17,6 +17,11 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch .venv/ready
+
+# DVC's own page loads Vega from another host; this one holds it.
+.venv/plots.html: .venv/ready .dvc/page.html pipeline/vega.py
+	$(BIN)/python -m pipeline.stages.vega --template .dvc/page.html --page $@
+	$(BIN)/dvc config --local plots.html_template ../$@
 
 run: setup
 	snakemake --cores all
@@ -47,4 +52,4 @@ format: setup
 	snakefmt Snakefile pipeline/rules
 
 clean:
-	rm -rf data work runs results logs .snakemake field/data field/work field/runs field/results field/logs field/.snakemake
+	rm -rf data work runs results metrics dvc_plots logs .snakemake field/data field/work field/runs field/results field/metrics field/logs field/.snakemake

@@ -185,12 +185,3 @@ def to_text(df: pd.DataFrame) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     justified = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
     return "".join("  ".join(line) + "\n" for line in justified)
-
-
-def summary(df: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """`dataset/method` -> the few numbers that `dvc metrics diff` compares. A dataset without a probe has none."""
-    names = ("t2v_R1", "v2t_R1", "RSum", "probe", "trainable")
-    return {
-        f"{row['dataset']}/{row['label']}": {name: round(float(row[name]), 4) for name in names if not math.isnan(row[name])}
-        for _, row in sorted(df.iterrows(), key=lambda item: str(item[1]["label"]))
-    }

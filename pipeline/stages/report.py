@@ -1,11 +1,12 @@
-"""Compare finished runs of one dataset: tables, a summary for DVC, and the HTML page."""
+"""Compare finished runs of one dataset: tables, plots for DVC, and the HTML page."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from pipeline import embeddings, examples, files, page, params, report, trials
+from pipeline import embeddings, examples, files, page, params, plots, report, trials
 from pipeline.stages import guarded
 
 
@@ -14,11 +15,8 @@ def main() -> None:
     results = [report.load_result(folder) for folder in args.runs]
     report.refuse_mixed_galleries(results)
     df = report.table(results)
-    found = {}
-    for row in df.itertuples():
-        group = [r for r in results if r.key == (row.dataset, row.backbone, row.method)]
-        first = min(group, key=lambda r: int(r.metrics["seed"]))
-        found[str(row.label)] = embeddings.load(first.folder / "embeddings.h5")[0]
+    groups = _groups(results, df)
+    found = {label: _embeddings(group[0]) for label, group in groups.items()}
     shown = examples.examples(found, pd.read_parquet(args.captions))
     clips = examples.clips(shown, pd.read_parquet(args.videos), root=args.clips)
     thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}
@@ -26,11 +24,23 @@ def main() -> None:
     html = page.render(results, df, shown=shown, thumbnails=thumbnails, score=score, card=files.read_json(args.card))
     tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: report.to_markdown(df), args.text: f"{report.to_text(df)}\n"}
     tables[args.trials] = trials.table(args.searches).to_csv(index=False)
+    tables[args.points] = plots.points(df).to_csv(index=False)
+    tables[args.ranks] = plots.ranks({label: map(_embeddings, group) for label, group in groups.items()}).to_csv(index=False)
+    tables[args.curves] = plots.curves(groups).to_csv(index=False)
     for target, text in {args.html: html, **tables}.items():
         with files.whole(target) as part:
             part.write_text(text, encoding="utf-8")
-    files.write_json(args.summary, report.summary(df))
     print(f"{tables[args.text]}{args.html}")
+
+
+def _groups(results: Sequence[report.Result], df: pd.DataFrame) -> dict[str, list[report.Result]]:
+    """label -> its runs, by seed, in the order of the table."""
+    ordered = sorted(results, key=lambda r: int(r.metrics["seed"]))
+    return {str(row.label): [r for r in ordered if r.key == (row.dataset, row.backbone, row.method)] for row in df.itertuples()}
+
+
+def _embeddings(result: report.Result) -> embeddings.Embeddings:
+    return embeddings.load(result.folder / "embeddings.h5")[0]
 
 
 def _arguments() -> argparse.Namespace:
@@ -39,7 +49,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--searches", type=Path, nargs="*", default=[], help="trials of learning rates, where they were searched")
     parser.add_argument("--settings", help="params.yaml: score, as JSON; without it the page does not tell the intervals' level")
     parser.add_argument("--card", type=Path, required=True, help="facts of the dataset, as rule card writes them")
-    for name in ("captions", "videos", "clips", "html", "csv", "markdown", "text", "trials", "summary"):
+    for name in ("captions", "videos", "clips", "html", "csv", "markdown", "text", "trials", "points", "ranks", "curves"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     return parser.parse_args()
 
