@@ -1,4 +1,4 @@
-# download -> annotate -> transcode -> splits -> card, frames -> train -> embed -> score -> report
+# download -> annotate -> transcode -> splits -> card, frames -> train -> embed -> score -> evaluate, report
 from snakemake.utils import min_version
 
 min_version("9.20")
@@ -18,10 +18,26 @@ onstart:
     mark_stale()
 
 
+# What all runs read besides tables; DVC does not keep it.
+rule stores:
+    input:
+        stores,
+    log:
+        "logs/stores.log",
+    localrule: True
+
+
 rule all:
     default_target: True
     input:
+        expand("data/{dataset}/raw.sha256", dataset=PARAMS.run.datasets),
         expand("results/{dataset}/report.html", dataset=PARAMS.run.datasets),
+        expand(
+            "metrics/{dataset}/{run}.json",
+            dataset=PARAMS.run.datasets,
+            run=PARAMS.run.methods,
+        ),
+        "metrics/selected.json" if PARAMS.method else [],
     log:
         "logs/all.log",
     localrule: True

@@ -39,6 +39,8 @@ def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
     for kind, wanted, known in (("datasets", params.run.datasets, params.datasets), ("methods", params.run.methods, params.methods)):
         for name in wanted:
             refuse_unknown(name, list(known), what=f"{where}: run.{kind} names", there=f"{kind} has entries for")
+    if params.method:
+        refuse_unknown(params.method, params.run.methods, what=f"{where}: method is", there="run.methods has")
     for name in params.methods:
         if "/" in name or not name:
             raise ValueError(f"{where}: methods.{name} cannot be a folder's name")

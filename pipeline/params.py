@@ -183,6 +183,13 @@ class Score:
 
 
 @dataclass
+class Remotes:
+    """Where `dvc push` sends what."""
+
+    data: str = ""  # the only remote for clips, captions, embeddings, pages with pictures; "": the default one, as for adapters
+
+
+@dataclass
 class Method:
     """One run: the hyper-parameters of its method, and what differs from `train`. Both override its recipe, if it has one."""
 
@@ -206,6 +213,8 @@ class Params:
     machine: Machine = field(default_factory=Machine)
     search: Search = field(default_factory=Search)
     score: Score = field(default_factory=Score)
+    method: str = ""  # one of run.methods, whose metrics are also written to metrics/selected.json
+    remotes: Remotes = field(default_factory=Remotes)
     device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
 
 

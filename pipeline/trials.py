@@ -23,5 +23,5 @@ def table(searches: Sequence[Path]) -> pd.DataFrame:
                 told = {key: trial.get(key) for key in ("gain", "lr", "clip_lr", "failure")}
                 rows.append({"run": search["run"], "chosen": trial["gain"] == search["gain"], **told, **(trial["val"] or {})})
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{source} is not the record of a search of rates ({error}); delete it and run rule search again") from error
+            raise ValueError(f"{source} is not the record of a search of rates ({error}); delete it and run rule rates again") from error
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -5,7 +5,7 @@ import pytest
 from pipeline import trials
 from pipeline.files import write_json
 from pipeline.params import Search, Train
-from pipeline.stages.search import best, short
+from pipeline.stages.rates import best, short
 from pipeline.stages.train import scaled
 
 

@@ -29,13 +29,13 @@ LAYERS = (
         "team",
         "memory",
     ),
-    ("configuration", "choice", "cache", "loader", "demand", "cluster", "gpus"),
+    ("configuration", "choice", "cache", "loader", "demand", "cluster", "gpus", "alone"),
     ("world", "video", "fetch", "annotations", "datasets", "splits"),
     ("tower", "levels", "clip", "prefix", "loss", "similarity", "ranks", "metrics", "optim", "bert_adam"),
     ("parts",),
     ("methods", "checkpoint", "features", "stores", "data", "cost", "dead", "pretrain"),
     ("embed", "validate", "score", "budget", "card"),
-    ("state", "step", "train", "examples", "report", "trials", "charts", "page"),
+    ("state", "step", "train", "examples", "report", "evaluate", "trials", "charts", "plots", "vega", "page", "compare", "provenance"),
     ("stages",),
 )
 # What a rule names instead of a module: code of a folder, and sections of params.yaml.

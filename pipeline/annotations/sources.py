@@ -24,6 +24,7 @@ class About:
     homepage: str
     licence: str
     citation: str
+    shared: bool = False  # its licence lets everybody pass videos and captions on
     deviations: tuple[str, ...] = ()  # from the papers' protocol, whatever the settings
 
 

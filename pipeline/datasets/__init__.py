@@ -15,6 +15,7 @@ from pipeline.annotations.rows import BOTH, CAPTION_COLUMNS, SPLITS, VIDEO_COLUM
 from pipeline.parse import refuse_unknown
 
 OWN = "folder"
+PRIVATE = "private"  # how the names of remotes begin that are closed to others
 
 
 class Dataset(Protocol):
@@ -61,6 +62,23 @@ def load(name: str, settings: params.Dataset) -> Dataset:
     if settings.variant and settings.variant not in variants:
         raise ValueError(f"datasets.{name}.variant is {settings.variant!r}; there are: {', '.join(filter(None, variants)) or 'none'}")
     return cast(Dataset, found)
+
+
+def refuse_sharing(settings: params.Params, *, where: str = "params.yaml") -> None:
+    """ValueError where `dvc push` would send data that its licence does not let you pass on to a remote that is not marked private.
+
+    The mark is the remote's name, and DVC sends such data nowhere else. Your own videos are your own affair.
+    """
+    if settings.remotes.data.startswith(PRIVATE):
+        return
+    for name in settings.run.datasets:
+        about = getattr(importlib.import_module(module(name, settings.datasets[name])), "ABOUT", None)
+        if about and not about.shared:
+            raise ValueError(
+                f"{where}: remotes.data is {settings.remotes.data!r}, and `dvc push` would send clips and captions of {about.title} there, "
+                f"whose licence is: {about.licence}; set remotes.data: {PRIVATE}, and give that name to a remote that nobody reads "
+                "who may not have them"
+            )
 
 
 def check(videos: pd.DataFrame, captions: pd.DataFrame, *, name: str) -> None:

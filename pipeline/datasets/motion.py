@@ -24,7 +24,7 @@ from pipeline.world import captions, files, scene
 GROUNDS = (2, 3)  # gradients of the clips; the still pictures for pretraining have the others
 CAPTIONS = {"train": 5, "val": 1, "test": 1}  # a clip
 LICENCE = "CC0-1.0"
-ABOUT = About(title="motion", homepage="", licence=LICENCE, citation="rendered by this project from one seed")
+ABOUT = About(title="motion", homepage="", licence=LICENCE, citation="rendered by this project from one seed", shared=True)
 
 
 def file_key(name: str) -> str:

@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline import (
+    alone,
     choice,
     cluster,
     configuration,
@@ -50,6 +51,8 @@ try:
         )
         for name in PARAMS.run.datasets
     }
+    if "DVC_STAGE" in os.environ:
+        datasets.refuse_sharing(PARAMS)
     CHOICES = choice.choices(PARAMS)
     SITE = cluster.read_site(cluster.PROFILE / "site.yaml", os.environ)
 except ValueError as error:
@@ -82,6 +85,14 @@ if workflow.remote_exec:
     shell.prefix(
         """set -euo pipefail; trap : TERM; tee() {{ trap '' TERM; command tee "$@"; }}; """
     )
+
+
+# Held until this Snakemake ends. DVC's stages wait for one that outlived the DVC which started it.
+HELD = (
+    alone.enter(Path(".snakemake"), wait="DVC_STAGE" in os.environ)
+    if workflow.is_main_process
+    else None
+)
 
 
 wildcard_constraints:
@@ -173,6 +184,20 @@ def split_files(wildcards, split):
     return files
 
 
+def stores(wildcards):
+    """The files of frames and tokens of all runs."""
+    files = {
+        path
+        for dataset in PARAMS.run.datasets
+        for run in PARAMS.run.methods
+        for split in ("train", "val", "test")
+        for path in split_files(
+            type(wildcards)(fromdict={"dataset": dataset, "run": run}), split
+        ).values()
+    }
+    return sorted(path for path in files if path.endswith(".h5"))
+
+
 def decoded(wildcards, splits):
     """Whether a run decodes the clips of one of these splits itself."""
     stores = chosen(wildcards)
@@ -231,9 +256,37 @@ def finished_runs(wildcards):
             RUN,
             dataset=wildcards.dataset,
             run=run,
-            seed=PARAMS.methods[run].seeds or PARAMS.run.seeds,
+            seed=seeds_of(run),
         )
     ]
+
+
+def seeds_of(run):
+    return PARAMS.methods[run].seeds or PARAMS.run.seeds
+
+
+# The first seed of the selected method, whose learning curves are shown.
+SELECTED = (
+    expand(
+        RUN,
+        dataset=PARAMS.run.datasets[0],
+        run=PARAMS.method,
+        seed=seeds_of(PARAMS.method)[0],
+    )[0]
+    if PARAMS.method
+    else "runs"
+)
+
+
+def runs_of(wildcards):
+    """The folders of all seeds of one run."""
+    return expand(
+        RUN, dataset=wildcards.dataset, run=wildcards.run, seed=seeds_of(wildcards.run)
+    )
+
+
+def run_files(*names):
+    return lambda w: expand("{run}/{file}", run=runs_of(w), file=names)
 
 
 def memory(base):

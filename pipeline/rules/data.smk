@@ -26,6 +26,28 @@ rule download:
         " --raw {output.raw} 2>&1 | tee {log}"
 
 
+# Raw files stay out of DVC's cache: benchmarks are large, and some may not be passed on. What they were is kept.
+rule checksums:
+    input:
+        raw="data/{dataset}/raw",
+        code=sources("pipeline.stages.checksums"),
+    output:
+        checksums="data/{dataset}/raw.sha256",
+    log:
+        "logs/checksums/{dataset}.log",
+    benchmark:
+        "logs/checksums/{dataset}.tsv"
+    localrule: True
+    conda:
+        CONDA
+    threads: 2
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    shell:
+        "python -m pipeline.stages.checksums --raw {input.raw} --threads {threads} --checksums {output.checksums} 2>&1 | tee {log}"
+
+
 rule annotate:
     input:
         raw="data/{dataset}/raw",

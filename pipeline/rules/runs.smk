@@ -1,18 +1,18 @@
 # Search the rate of each method where params.yaml says so, train, embed, score it with each seed; then one report a dataset.
 
 
-rule search:
+rule rates:
     input:
         unpack(split_inputs("train", "val")),
         weights=backbone_weights,
-        code=sources("pipeline.stages.search"),
+        code=sources("pipeline.stages.rates"),
         method=method_code,
     output:
         trials=TRIALS,
     log:
-        "logs/search/{dataset}.{run}.log",
+        "logs/rates/{dataset}.{run}.log",
     benchmark:
-        "logs/search/{dataset}.{run}.tsv"
+        "logs/rates/{dataset}.{run}.tsv"
     conda:
         CONDA
     threads: 1
@@ -38,7 +38,7 @@ rule search:
         search=schema.to_json(PARAMS.search),
         device=PARAMS.device,
     shell:
-        "{resources.launcher} pipeline.stages.search --dataset {wildcards.dataset} --run {wildcards.run}"
+        "{resources.launcher} pipeline.stages.rates --dataset {wildcards.dataset} --run {wildcards.run}"
         " {params.data}"
         " --backbone {params.backbone:q} --settings {params.settings:q} --config {params.config:q} --shape {params.shape:q}"
         " --search {params.search:q} --device {params.device} --threads {threads} --workers {resources.workers} --save-every {resources.save_every} --trials {output.trials} 2>&1 | tee {log}"
@@ -149,6 +149,54 @@ rule score:
         " --settings {params.settings:q} --metrics {output.metrics} 2>&1 | tee {log}"
 
 
+rule evaluate:
+    input:
+        results=run_files("metrics.json", "cost.json", "train.json"),
+        code=sources("pipeline.stages.evaluate"),
+    output:
+        metrics="metrics/{dataset}/{run}.json",
+    log:
+        "logs/evaluate/{dataset}.{run}.log",
+    benchmark:
+        "logs/evaluate/{dataset}.{run}.tsv"
+    localrule: True
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        runs=runs_of,
+    shell:
+        "python -m pipeline.stages.evaluate --runs {params.runs} --metrics {output.metrics} 2>&1 | tee {log}"
+
+
+# What two experiments of DVC with different methods are compared by.
+rule selected:
+    input:
+        metrics=f"metrics/{PARAMS.run.datasets[0]}/{PARAMS.method}.json",
+        record=f"{SELECTED}/train.json",
+        code=sources("pipeline.stages.selected"),
+    output:
+        metrics="metrics/selected.json",
+        curves=directory("metrics/selected"),
+    log:
+        "logs/selected/selected.log",
+    benchmark:
+        "logs/selected/selected.tsv"
+    localrule: True
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        curves=f"{SELECTED}/curves",
+    shell:
+        "python -m pipeline.stages.selected --metrics {input.metrics} --curves {params.curves}"
+        " --out-metrics {output.metrics} --out-curves {output.curves} 2>&1 | tee {log}"
+
+
 rule report:
     input:
         results=lambda w: expand(
@@ -173,7 +221,9 @@ rule report:
         markdown="results/{dataset}/table.md",
         text="results/{dataset}/table.txt",
         trials="results/{dataset}/trials.csv",
-        summary="results/{dataset}/summary.json",
+        points="results/{dataset}/plots/points.csv",
+        ranks="results/{dataset}/plots/ranks.csv",
+        curves="results/{dataset}/plots/curves.csv",
     log:
         "logs/report/{dataset}.log",
     benchmark:
@@ -190,4 +240,5 @@ rule report:
     shell:
         "python -m pipeline.stages.report --runs {params.runs} --captions {input.captions} --videos {input.videos}"
         " --card {input.card} --clips {params.clips} --settings {params.settings:q} --html {output.html} --csv {output.csv} --markdown {output.markdown} --text {output.text}"
-        " --searches {input.searches} --trials {output.trials} --summary {output.summary} 2>&1 | tee {log}"
+        " --searches {input.searches} --trials {output.trials}"
+        " --points {output.points} --ranks {output.ranks} --curves {output.curves} 2>&1 | tee {log}"

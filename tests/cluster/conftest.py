@@ -1,11 +1,10 @@
 """A Slurm of its own for each test, on machines where one can be started."""
 
-import filelock
 import pytest
 
 from tests.cluster.runs import Run, hashes, longer
 from tests.cluster.slurm import Slurm, missing
-from tests.workflow.conftest import checkout, finished  # noqa: F401
+from tests.workflow.conftest import checkout, finished, shared  # noqa: F401
 
 # What the faults are tried on: long enough to be hit in the middle, short enough to be waited for.
 EPOCHS = 150
@@ -22,19 +21,19 @@ def slurm(request):
 
 
 @pytest.fixture(scope="session")
-def long_training(finished, tmp_path_factory, worker_id):  # noqa: F811
+def long_training(finished, shared):  # noqa: F811
     """(a checkout with a training to come that takes about a minute, the hashes that it has without Slurm)."""
-    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
-    before, after = shared / "long", shared / "long-finished"
-    with filelock.FileLock(shared / "long.lock"):
-        if not (shared / "long.done").exists():
-            prepared = finished.copy(before)
-            longer(prepared, {"mv_adapter": "config: {middle: 32}, "}, epochs=EPOCHS)
-            local = prepared.copy(after)
-            done = local.snakemake("--", METRICS)
-            assert done.returncode == 0, done.output
-            (shared / "long.done").touch()
-    return type(finished)(before), hashes(type(finished)(after))
+
+    def prepare(folder):
+        longer(finished.copy(folder), {"mv_adapter": "config: {middle: 32}, "}, epochs=EPOCHS)
+
+    prepared = shared("long", prepare)
+
+    def run(folder):
+        done = prepared.copy(folder).snakemake("--", METRICS)
+        assert done.returncode == 0, done.output
+
+    return prepared, hashes(shared("long-finished", run))
 
 
 METRICS = "runs/motion/clip-tiny/mv_adapter/0/metrics.json"

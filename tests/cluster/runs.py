@@ -55,7 +55,6 @@ class Run:
 
     def again(self, *words):
         """What docs/cluster.md says to do after that."""
-        assert self.checkout.run("snakemake", "--unlock").returncode == 0
         return self.start(*words)
 
     def stop(self):

@@ -10,7 +10,7 @@ import filelock
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "dvc.yaml", ".gitignore", "pipeline", "profiles", "slurm", "envs", "docs", "recipes")
+PARTS = ("Snakefile", "dvc.yaml", ".gitignore", ".dvcignore", "pipeline", "profiles", "slurm", "envs", "docs", "recipes")
 
 
 class Checkout:
@@ -27,6 +27,12 @@ class Checkout:
     def run(self, *words):
         """Run a command as a user would, with this folder's own code first."""
         return subprocess.run(words, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False)
+
+    def does(self, command):
+        """What a command line prints that must succeed."""
+        done = self.run("bash", "-c", command)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
 
     def snakemake(self, *words):
         done = self.run("snakemake", "--cores", "2", *words)
@@ -66,18 +72,29 @@ def fresh(folder):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, worker_id):
-    """Run by the first of the processes that share the tests, and waited for by the others."""
-    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
-    checkout = Checkout(shared / "workflow")
-    with filelock.FileLock(shared / "workflow.lock"):
-        if not (shared / "workflow.done").exists():
-            checkout.folder.mkdir()
-            fresh(checkout.folder)
-            done = checkout.snakemake()
-            assert done.returncode == 0, done.output
-            (shared / "workflow.done").touch()
-    return checkout
+def shared(tmp_path_factory, worker_id):
+    """Makes a checkout by the first of the processes that share the tests; the others wait for it."""
+    folder = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+
+    def once(name, make):
+        checkout = Checkout(folder / name)
+        with filelock.FileLock(folder / f"{name}.lock"):
+            if not (folder / f"{name}.done").exists():
+                make(checkout.folder)
+                (folder / f"{name}.done").touch()
+        return checkout
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def finished(shared):
+    def make(folder):
+        folder.mkdir()
+        done = fresh(folder).snakemake()
+        assert done.returncode == 0, done.output
+
+    return shared("workflow", make)
 
 
 @pytest.fixture

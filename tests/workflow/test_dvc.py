@@ -1,43 +1,266 @@
-"""DVC knows the stages, parameters, metrics and adapters of a finished workflow."""
+"""DVC and Snakemake in one checkout: neither makes again what the other has made, and neither keeps what belongs to something else."""
 
+import hashlib
 import json
+import os
+import re
+import signal
+import subprocess
+import time
 
 import pytest
+from dvc.api import DVCFileSystem
+from safetensors import safe_open
+
+from pipeline import checkpoint
+from tests.workflow.conftest import ROOT, fresh
+
+PAGE = (ROOT / "docs/dvc.md").read_text(encoding="utf-8")
+RUNS = "runs/motion/clip-tiny"
+ADAPTER = f"{RUNS}/vop/0/adapter.safetensors"
+UP_TO_DATE = "Data and pipelines are up to date."
+GIT = "git config user.email test@example.org && git config user.name test"
+RATE = ("vop: {}", "vop: {train: {lr: 3.0e-3}}")
+OF_VOP = {"train@motion-vop-0", "embed@motion-vop-0", "evaluate@motion-vop"}
 
 
-@pytest.fixture
-def tracked(checkout):
-    """A finished run that was taken over by `dvc commit`, as after an expensive run of Snakemake alone."""
-    for command in (
-        "git init -q",
-        "git config user.email test@example.org",
-        "git config user.name test",
-        "dvc init -q",
-        "dvc config core.analytics false",
-        "dvc commit -f",
-        "git add -A",
-        "git commit -q -m run",
-    ):
-        done = checkout.run(*command.split())
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+def under_dvc(checkout):
+    checkout.does(f"git init -q && {GIT} && dvc init -q && cp -r {ROOT}/.dvc/config {ROOT}/.dvc/page.html {ROOT}/.dvc/plots .dvc")
     return checkout
 
 
-def test_a_finished_run_is_up_to_date_and_another_rate_touches_one_method_and_the_report(tracked):
-    assert "up to date" in tracked.run("dvc", "status").stdout
-    tracked.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {lr: 3.0e-3}}"))
-    changed = json.loads(tracked.run("dvc", "status", "--json").stdout)
-    assert set(changed) == {"run@motion-vop-0"}
+@pytest.fixture(scope="session")
+def recorded(shared, finished):
+    """A finished run of Snakemake that DVC has taken over."""
+
+    def make(folder):
+        checkout = under_dvc(finished.copy(folder))
+        assert "has recorded" in checkout.does("python -m pipeline.stages.dvc record")
+        checkout.does("git add --all && git commit -q -m run")
+
+    return shared("recorded", make)
 
 
-def test_metrics_are_one_row_a_run_and_adapters_are_in_the_cache_not_in_git(tracked):
-    shown = json.loads(tracked.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
-    metrics = [path for path in shown if path.endswith("metrics.json")]
-    assert len(metrics) == 4
-    assert shown["runs/motion/clip-tiny/vop/0/metrics.json"]["data"]["t2v"]["R1"] >= 0
-    files = tracked.run("git", "ls-files").stdout.splitlines()
-    assert set(metrics) <= set(files)
+@pytest.fixture
+def tracked(recorded, tmp_path):
+    """With hard links into its cache, as `recorded` has them."""
+    checkout = type(recorded)(tmp_path / "tracked")
+    recorded.does(f"cp -a . {checkout.folder}")
+    return checkout
+
+
+def stale(checkout):
+    """The stages that DVC itself would start; those that only wait for them are not among them."""
+    return set(json.loads(checkout.run("dvc", "status", "--json").stdout))
+
+
+def ran(output):
+    """The stages that `dvc repro` has started, and those that it found in its cache."""
+    return set(re.findall(r"^Running stage '(.+)':", output, flags=re.MULTILINE)), set(re.findall(r"^Stage '(.+)' is cached", output, re.M))
+
+
+def sha256(checkout, path):
+    return hashlib.sha256((checkout.folder / path).read_bytes()).hexdigest()
+
+
+def test_a_recorded_run_is_up_to_date_and_a_change_touches_the_same_in_both_tools(tracked):
+    start = time.monotonic()
+    assert UP_TO_DATE in tracked.does("dvc repro")
+    assert time.monotonic() - start < 60, "ten seconds are meant, on a machine that does nothing else"
+    assert tracked.planned() == {}
+    tracked.edit("params.yaml", lambda text: text.replace(*RATE))
+    assert stale(tracked) == {"train@motion-vop-0", "embed@motion-vop-0", "evaluate@motion-vop"}
+    assert tracked.planned() == {"train": 1, "embed": 1, "score": 1, "evaluate": 1, "report": 1}
+    tracked.does("git checkout -q params.yaml")
+    tracked.edit("pipeline/metrics.py", lambda text: text.replace("tail = (1 - confidence) / 2", "tail = (1.0 - confidence) / 2"))
+    assert stale(tracked) == {f"evaluate@motion-{method}" for method in ("zero_shot", "full_finetune", "vop", "mv_adapter")}
+    assert tracked.planned() == {"score": 4, "evaluate": 4, "report": 1, "selected": 1}
+
+
+def test_metrics_are_one_row_a_method_and_adapters_are_in_the_cache_not_in_git(tracked):
+    rows = [line.split() for line in tracked.does("dvc metrics show").splitlines()]
+    methods = ("full_finetune", "mv_adapter", "vop", "zero_shot")
+    assert sorted(row[0] for row in rows) == ["Path", *(f"metrics/motion/{method}.json" for method in methods), "metrics/selected.json"]
+    wanted = {"RSum", "probe", "seeds", "gallery", "queries", "gallery_hash", "missing_hash", "dataset", "method", "backbone", "scored"}
+    assert wanted | {"t2v.R1", "v2t.R10", "t2v.MdR", "cost.trainable", "cost.checkpoint_bytes"} <= set(rows[0])
+    files = tracked.does("git ls-files").splitlines()
+    assert {f"{RUNS}/vop/0/{name}.json" for name in ("metrics", "cost", "train")} <= set(files)
     assert not [path for path in files if path.endswith((".safetensors", ".h5", ".mp4"))]
-    (tracked.folder / "runs/motion/clip-tiny/vop/0/adapter.safetensors").unlink()
-    assert tracked.run("dvc", "checkout").returncode == 0
-    assert (tracked.folder / "runs/motion/clip-tiny/vop/0/adapter.safetensors").is_file()
+
+
+def test_what_is_cached_is_there_once_and_a_rule_that_writes_it_again_leaves_the_cache_alone(tracked):
+    adapter = tracked.folder / ADAPTER
+    stored = [path for path in (tracked.folder / ".dvc/cache/files/md5").rglob("*") if path.is_file()]
+    assert adapter.stat().st_ino in {path.stat().st_ino for path in stored}, "a hard link"
+    assert not adapter.stat().st_mode & 0o222
+    clips = {path.stat().st_ino for path in (tracked.folder / "data/motion/clips").rglob("*.mp4")}
+    assert len(clips) > 40 and clips <= {path.stat().st_ino for path in stored}
+    tracked.edit("params.yaml", lambda text: text.replace(*RATE))
+    before = sha256(tracked, ADAPTER)
+    assert tracked.snakemake("--forcerun", "transcode", "train", "--", ADAPTER, "data/motion/clips/000").returncode == 0
+    assert sha256(tracked, ADAPTER) != before
+    for path in stored:
+        name = f"{path.parent.name}{path.name}".removesuffix(".dir")
+        assert hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == name
+
+
+def test_another_clone_pulls_and_has_nothing_to_do_and_a_change_runs_one_method(tracked, tmp_path):
+    """The whole way of the page: push, clone, pull, adopt, change, go back."""
+    tracked.does(f"dvc remote add -q -d storage {tmp_path}/remote && git commit -q -a -m remote && dvc push -q")
+    clone = type(tracked)(tmp_path / "clone")
+    tracked.does(f"git clone -q . {clone.folder}")
+    clone.does(f"{GIT} && dvc pull -q")
+    assert "Snakemake has taken over" in clone.does("python -m pipeline.stages.dvc adopt")
+    assert UP_TO_DATE in clone.does("dvc repro")
+    assert clone.planned() == {}
+    assert sha256(clone, ADAPTER) == sha256(tracked, ADAPTER)
+
+    clone.edit("params.yaml", lambda text: text.replace(*RATE))
+    assert clone.planned() == {"train": 1, "embed": 1, "score": 1, "evaluate": 1, "report": 1}
+    assert ran(clone.does("dvc repro")) == (OF_VOP | {"report@motion", "selected"}, set())
+    assert UP_TO_DATE in clone.does("dvc repro")
+    assert clone.planned() == {}
+    assert sha256(clone, ADAPTER) != sha256(tracked, ADAPTER)
+    change = json.loads(clone.does("dvc metrics diff --json HEAD --targets metrics/motion/vop.json metrics/motion/mv_adapter.json"))
+    assert set(change) == {"metrics/motion/vop.json"}
+    clone.does("git commit -q -a -m rate")
+
+    old = json.loads((tracked.folder / "metrics/motion/vop.json").read_text())
+    clone.does("git checkout -q HEAD~1 && dvc checkout -q && python -m pipeline.stages.dvc adopt")
+    assert sha256(clone, ADAPTER) == sha256(tracked, ADAPTER)
+    assert json.loads((clone.folder / "metrics/motion/vop.json").read_text()) == old
+    assert UP_TO_DATE in clone.does("dvc repro")
+    assert clone.planned() == {}
+
+
+def test_what_does_not_belong_to_the_revision_is_not_adopted_and_what_is_not_made_is_not_recorded(tracked):
+    tracked.edit("params.yaml", lambda text: text.replace(*RATE))
+    adopted = tracked.run("python", "-m", "pipeline.stages.dvc", "adopt")
+    assert adopted.returncode == 1
+    assert "train@motion-vop-0" in adopted.stderr and "is not what dvc.lock says" in adopted.stderr
+    taken = tracked.run("python", "-m", "pipeline.stages.dvc", "record")
+    assert taken.returncode == 1 and "error: Snakemake has something to do here" in taken.stderr
+
+
+def test_from_nothing_dvc_trains_all_methods_in_one_snakemake(tmp_path):
+    checkout = under_dvc(fresh(tmp_path))
+    checkout.edit("params.yaml", lambda text: text.replace("full_finetune, vop", "vop"))
+    checkout.does("git add --all && git commit -q -m start")
+    started, found = ran(checkout.does("dvc repro"))
+    firsts = {f"{name}@motion-zero_shot{seed}" for name, seed in (("train", "-0"), ("embed", "-0"), ("evaluate", ""))}
+    assert started == {"backbone", "raw@motion", "clips@motion", "report@motion", "selected"} | firsts
+    assert len(found) == 6
+    assert checkout.planned() == {}
+    assert UP_TO_DATE in checkout.does("dvc repro")
+
+
+def test_an_interrupted_repro_goes_on_without_a_hand(tracked):
+    """First Ctrl-C, then a power cut in what goes on from it: everything that DVC has started gets the signal."""
+    tracked.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {epochs: 60}}"))
+    log = tracked.folder / "logs/train/motion.vop.0.log"
+    for number, epoch in ((signal.SIGINT, 5), (signal.SIGKILL, 15)):
+        log.unlink()
+        with (tracked.folder / "repro.log").open("w") as out:
+            options = {"cwd": tracked.folder, "env": tracked.environment(), "stdout": out, "stderr": out, "start_new_session": True}
+            # A shell in the background starts processes that ignore Ctrl-C; a terminal does not.
+            process = subprocess.Popen(["dvc", "repro"], **options, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+            for _ in range(1800):
+                if log.exists() and f"epoch {epoch}:" in log.read_text():
+                    break
+                assert process.poll() is None, (tracked.folder / "repro.log").read_text()
+                time.sleep(0.1)
+            os.killpg(process.pid, number)
+            process.wait(timeout=60)
+        assert not (tracked.folder / ADAPTER).exists()
+        assert list((tracked.folder / RUNS / "vop/0").glob("state-*.pt"))
+    started, _ = ran(tracked.does("dvc repro"))
+    assert started == OF_VOP | {"report@motion", "selected"}
+    assert json.loads((tracked.folder / RUNS / "vop/0/train.json").read_text())["epochs"][-1]["epoch"] == 60
+    assert 0 < log.read_text().count("\nepoch ") < 50, "it went on from its state"
+    assert tracked.planned() == {} and UP_TO_DATE in tracked.does("dvc repro")
+
+
+def test_the_session_of_the_page_compares_two_methods(tracked):
+    session = re.search(r"^```console session\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL).group(1)
+    said = {}
+    for line in session.splitlines():
+        if line.startswith("$ "):
+            said[line[2:]] = tracked.does(line[2:])
+    assert len(said) >= 5
+    both = {m: json.loads((tracked.folder / f"metrics/motion/{m}.json").read_text()) for m in ("vop", "mv_adapter")}
+    diff = json.loads(tracked.run("dvc", "metrics", "diff", "vop", "mv_adapter", "--json").stdout)
+    for key, way in (("R1", "t2v"), ("R5", "v2t")):
+        one, other = both["vop"][way][key], both["mv_adapter"][way][key]
+        values = diff["metrics/selected.json"].get(f"{way}.{key}", {"old": one, "new": one})
+        assert (values["old"], values["new"]) == (one, other)
+    assert set(diff) == {"metrics/selected.json"}
+    ours = " ".join(said)
+    assert all(word in ours for word in ("dvc metrics diff", "dvc params diff", "dvc plots diff", "dvc exp show"))
+    for command, output in said.items():
+        if "dvc exp run" in command:
+            assert ran(output)[0] <= {"selected"}, "clips, backbone and trainings are used again"
+    wrong = tracked.run("dvc", "exp", "run", "-S", "method=nope")
+    assert wrong.returncode != 0 and "params.yaml: method is 'nope'; run.methods has" in " ".join((wrong.stdout + wrong.stderr).split())
+
+
+def test_a_queue_of_rates_trains_one_method_only(tracked):
+    """Each experiment of the queue has a folder of its own, so that no two Snakemakes meet."""
+    tracked.does("dvc exp run --queue -S +methods.vop.train.lr=0.002,0.02")
+    tracked.does("dvc queue start -q")
+    for _ in range(600):
+        if "Running" not in (listed := tracked.does("dvc queue status")) and "Queued" not in listed:
+            break
+        time.sleep(1)
+    assert listed.count("Success") == 2, listed + tracked.does(
+        "dvc queue status; dvc queue logs $(dvc queue status | awk 'NR==2{print $1}')"
+    )
+    rows = json.loads(tracked.does("dvc exp show --json"))
+    found = [e["revs"][0]["data"] for row in rows for e in row["experiments"] or []]
+    assert {e["params"]["params.yaml"]["data"]["methods"]["vop"]["train"]["lr"] for e in found} == {0.002, 0.02}
+    kept = json.loads((tracked.folder / "metrics/motion/mv_adapter.json").read_text())
+    assert all(e["metrics"]["metrics/motion/mv_adapter.json"]["data"] == kept for e in found), "other methods are not trained again"
+    assert len({e["metrics"]["metrics/motion/vop.json"]["data"]["scored"] for e in found}) == 2
+    assert tracked.planned() == {}, "the checkout itself is as it was"
+
+
+def test_one_adapter_comes_out_of_another_revision(tracked, tmp_path):
+    first = tracked.does("git rev-parse HEAD").strip()
+    tracked.does(f"dvc remote add -q -d storage {tmp_path}/remote && git commit -q -a -m remote && dvc push -q")
+    tracked.does(f"dvc get -q {tracked.folder} {ADAPTER} --rev {first} -o {tmp_path}/vop.safetensors")
+    assert (tmp_path / "vop.safetensors").read_bytes() == (tracked.folder / ADAPTER).read_bytes()
+    assert checkpoint.read_header(tmp_path / "vop.safetensors")["run"] == "vop"
+    store = DVCFileSystem(str(tracked.folder), rev=first)
+    store.get_file(ADAPTER, str(tmp_path / "again.safetensors"))
+    with safe_open(str(tmp_path / "again.safetensors"), framework="pt") as file:
+        assert len(list(file.keys())) > 0
+
+
+def test_data_that_may_not_be_passed_on_goes_to_a_private_remote_only(tracked, tmp_path):
+    tracked.edit("params.yaml", lambda text: text.replace('data: ""', "data: private-a"))
+    tracked.does(f"dvc remote add -q -d open {tmp_path}/open && dvc remote add -q private-a {tmp_path}/closed")
+    tracked.does("dvc push -q -r open")
+    tracked.does("dvc push -q")
+    sent = {name: {p.read_bytes() for p in (tmp_path / name / "files/md5").rglob("*") if p.is_file()} for name in ("open", "closed")}
+    clips = {path.read_bytes() for path in (tracked.folder / "data/motion/clips").rglob("*.mp4")}
+    texts = {(tracked.folder / f"work/motion/{split}/captions.parquet").read_bytes() for split in ("train", "val", "test")}
+    pictures = (tracked.folder / "results/motion/report.html").read_bytes()
+    assert not sent["open"] & (clips | texts | {pictures}) and clips | texts | {pictures} <= sent["closed"]
+    assert (tracked.folder / ADAPTER).read_bytes() in sent["open"]
+    tracked.edit("params.yaml", lambda text: text.replace("[motion]", "[lsmdc]").replace("\ndatasets:", "\ndatasets:\n  lsmdc: {}"))
+    reason = "`dvc push` would send clips and captions of LSMDC there, whose licence is: gated"
+    assert reason not in " ".join(tracked.snakemake("-n").output.split())
+    tracked.edit("params.yaml", lambda text: text.replace("data: private-a", "data: open"))
+    for command in (["dvc", "repro", "raw@lsmdc"], ["python", "-m", "pipeline.stages.dvc", "record"]):
+        refused = tracked.run(*command)
+        assert refused.returncode != 0
+        assert f"remotes.data is 'open', and {reason}" in " ".join((refused.stdout + refused.stderr).split()), command
+    assert reason not in " ".join(tracked.snakemake("-n").output.split()), "without DVC nothing is pushed"
+
+
+def test_a_number_is_followed_back_and_an_edited_one_is_found(tracked):
+    followed = tracked.does("python -m pipeline.stages.provenance results/motion metrics/motion/vop.json")
+    assert all(f"{RUNS}/{method}/0" in followed for method in ("zero_shot", "full_finetune", "vop", "mv_adapter"))
+    path = tracked.folder / RUNS / "vop/0/metrics.json"
+    path.write_text(path.read_text().replace('"R1": 7.1429', '"R1": 97.1429'))
+    found = tracked.run("python", "-m", "pipeline.stages.provenance", "metrics/motion/vop.json")
+    assert found.returncode == 1 and "score again" in found.stdout + found.stderr

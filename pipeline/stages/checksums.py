@@ -1,0 +1,26 @@
+"""Pin what was downloaded: one line of SHA-256 and name for each raw file, which `sha256sum --check` reads as well."""
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pipeline.files import whole
+from pipeline.record import sha256
+from pipeline.stages import guarded
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--raw", type=Path, required=True, help="folder that download made")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--checksums", type=Path, required=True, help="text to write")
+    args = parser.parse_args()
+    files = sorted(path for path in args.raw.rglob("*") if path.is_file() and not path.name.startswith(".snakemake"))
+    with ThreadPoolExecutor(args.threads) as pool:
+        sums = list(pool.map(sha256, files))
+    with whole(args.checksums) as part:
+        part.write_text("".join(f"{total}  {path.as_posix()}\n" for total, path in zip(sums, files, strict=True)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    guarded(main)
