@@ -4,6 +4,7 @@ No job is run from here; Snakemake's plugin does that. Where no Slurm is install
 """
 
 import argparse
+import contextlib
 import hashlib
 import math
 import os
@@ -87,6 +88,8 @@ def enter(environment: MutableMapping[str, str]) -> tuple[Site, Status]:
         raise SystemExit(f"error: {error}") from None
     # Jobs inherit the environment, and must not read a profile again.
     environment.pop("SNAKEMAKE_PROFILE", None)
+    # Read by the profile's precommand.
+    environment[f"{VARIABLE}PROLOGUE"] = site.prologue
     found = status(site.poll)
     if found.command == "squeue":
         # The plugin turns to sacct whenever slurmctld is silent, and here sacct can never answer: the plugin would forget its jobs.
@@ -150,13 +153,20 @@ def orphans(name: str) -> list[str]:
 
 
 def end_orphans(name: str, *, seconds: float = 120) -> list[str]:
-    """End what a killed Snakemake left in the queue, and wait until it is gone: two jobs must not write one file. Their numbers."""
-    found = orphans(name)
-    if found:
-        subprocess.run(["scancel", *found], check=True)
-    end = time.monotonic() + seconds
-    while left := found and orphans(name):
+    """End what a killed Snakemake left in the queue, and wait until it is gone: two jobs must not write one file. Their numbers.
+
+    RuntimeError if Slurm does not answer at first, or the jobs are still there after so many seconds.
+    """
+    found = left = orphans(name)
+    end, pause = time.monotonic() + seconds, 1
+    while left:
+        # Not once: a slurmctld that is killed before it has noted this has the jobs running or pending again.
+        subprocess.run(["scancel", *left], check=False)
         if time.monotonic() > end:
             raise RuntimeError(f"Slurm jobs {', '.join(left)} of an earlier run do not end; wait for them, or ask your admin")
-        time.sleep(1)
+        time.sleep(pause)
+        pause = min(2 * pause, 10)
+        # Silence is no news of them.
+        with contextlib.suppress(RuntimeError):
+            left = orphans(name)
     return found

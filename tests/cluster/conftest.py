@@ -12,11 +12,12 @@ EPOCHS = 150
 
 @pytest.fixture
 def slurm(request):
-    """Started, and stopped after the test."""
-    reason = missing()
+    """Started, and stopped after the test. A parameter holds the words for Slurm()."""
+    words = getattr(request, "param", {})
+    reason = missing(accounting=words.get("accounting", False))
     if reason:
         pytest.skip(f"NO CLUSTER TEST WAS RUN: {reason}")
-    with Slurm(nodes=getattr(request, "param", 1)) as running:
+    with Slurm(**words) as running:
         yield running
 
 

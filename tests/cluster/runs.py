@@ -89,6 +89,18 @@ def processes(checkout, word):
     return found
 
 
+def environments(checkout, word):
+    """The environments of these processes."""
+    found = []
+    for number in processes(checkout, word):
+        try:
+            pairs = Path(f"/proc/{number}/environ").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        found.append(dict(pair.split("=", 1) for pair in pairs if "=" in pair))
+    return found
+
+
 def hashes(checkout):
     """The results of all runs: path -> SHA-256."""
     files = [path for name in RESULTS for path in sorted((checkout.folder / "runs").rglob(name))]

@@ -1,5 +1,7 @@
 """A real Slurm on this machine, for tests: munged, slurmctld and a slurmd for each node, reachable from this machine only.
 
+`accounting` adds slurmdbd and a mariadb of its own (tests/cluster/accounts.py).
+
 Its configuration has to be /etc/slurm/slurm.conf: Snakemake's jobs drop SLURM_CONF from their environment. It is taken away again at the
 end, as every Snakemake waits ten seconds for a slurmctld that is configured and does not answer.
 """
@@ -7,6 +9,7 @@ end, as every Snakemake waits ten seconds for a slurmctld that is configured and
 import contextlib
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -16,30 +19,41 @@ from pathlib import Path
 
 import filelock
 
+from tests.cluster import accounts
+
 CONFIG = Path("/etc/slurm")
+FILES = ("slurm.conf", "gres.conf", "slurmdbd.conf")
 OURS = "# written by the tests of petl-vtr"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
 NAME = "petl-vtr-tests"
 # Two ordinary partitions, and one whose jobs give way to theirs.
 PARTITIONS = (("cpu", 10, "Default=YES"), ("gpu", 10, ""), ("scavenge", 1, ""))
-GPUS = 2
+# The models of the made-up GPUs: one of each.
+GPUS = ("a100", "v100")
+# In this order: slurmd speaks through slurmctld, that one through slurmdbd, and all of them through munged.
+DAEMONS = ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged")
 
 
-def missing():
+def missing(*, accounting=False):
     """Why no Slurm can be started here, or nothing."""
     if os.geteuid():
         return "only root can start munged, slurmctld and slurmd"
-    absent = [program for program in PROGRAMS if not where(program)]
+    absent = [program for program in (*PROGRAMS, *(accounts.PROGRAMS if accounting else ())) if not where(program)]
     if absent:
-        return f"{', '.join(absent)} not installed (apt-get install slurm-wlm munge)"
-    config = CONFIG / "slurm.conf"
-    if config.exists() and OURS not in config.read_text(encoding="utf-8"):
-        return f"{config} is not from these tests, and is left alone"
+        return f"{', '.join(absent)} not installed (apt-get install slurm-wlm munge{' slurmdbd mariadb-server' if accounting else ''})"
+    for config in (CONFIG / name for name in FILES):
+        if config.exists() and OURS not in config.read_text(encoding="utf-8"):
+            return f"{config} is not from these tests, and is left alone"
     return None
 
 
 def where(program):
     return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+def run(program, *words, check=True):
+    """Whether a program ended well."""
+    return not subprocess.run([where(program), *words], check=check, capture_output=True).returncode
 
 
 def until(found, *, seconds, what):
@@ -70,8 +84,8 @@ class Slurm:
     folder = Path("/run/petl-vtr-slurm")
     lock = filelock.FileLock("/run/petl-vtr-slurm.lock")
 
-    def __init__(self, *, nodes=1):
-        self.nodes = nodes
+    def __init__(self, *, nodes=1, accounting=False):
+        self.nodes, self.accounting = nodes, accounting
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
 
     def __enter__(self):
@@ -84,6 +98,8 @@ class Slurm:
         try:
             self._configure()
             self._start_munged()
+            if self.accounting:
+                self._start_accounts()
             self.start("slurmctld")
             for name in self.names:
                 self.start("slurmd", node=name)
@@ -103,22 +119,23 @@ class Slurm:
         self.lock.release()
 
     def _end_all(self):
-        # slurmd before slurmctld, and munged, which both speak through, last.
-        for daemon in ("slurmd", "slurmctld", "munged"):
-            for file in sorted((self.folder / "pid").glob(f"{daemon}*")):
-                self.end(daemon, node=file.name.partition(".")[2])
+        for daemon in DAEMONS:
+            for file in (self.folder / "pid").glob("*"):
+                name, _, node = file.name.partition(".")
+                if name == daemon:
+                    self.end(daemon, node=node)
         for number in of_jobs():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
         if not missing():
-            for name in ("slurm.conf", "gres.conf"):
+            for name in FILES:
                 (CONFIG / name).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self, daemon, *, node=None):
-        """Start slurmctld or a slurmd; they go on in the background and note their number in a file."""
+        """Start slurmctld, slurmdbd or a slurmd; they go on in the background and note their number in a file."""
         words = [where(daemon), *(["-N", node] if node and self.nodes > 1 else [])]
-        subprocess.run(words, check=True, capture_output=True)
+        subprocess.run(words, check=True, capture_output=True, env=os.environ | {"MYSQL_UNIX_PORT": str(accounts.socket(self.folder))})
         until(lambda: self.pid(daemon, node=node), seconds=20, what=daemon)
 
     def end(self, daemon, *, node=None, how=signal.SIGTERM):
@@ -139,13 +156,18 @@ class Slurm:
         return number if named == daemon and state != "Z" else None
 
     def revive(self):
-        """What an admin does for nodes and jobs that slurmctld has given up: killed, it does not know what runs, and starts it again."""
-        given_up = self.ask("sinfo", "-h", "-N", "-t", "down,drained,draining", "-o", "%N")
-        for name in {*given_up.split()}:
+        """What an admin does for nodes and jobs that slurmctld has given up: killed, it does not know what runs, and starts it again.
+
+        Which they were.
+        """
+        given_up = {*self.ask("sinfo", "-h", "-N", "-t", "down,drained,draining", "-o", "%N").split()}
+        for name in given_up:
             subprocess.run(["scontrol", "update", f"nodename={name}", "state=resume"], capture_output=True, check=False)
-        held = self.ask("squeue", "-h", "-t", "pending", "-o", "%A %r")
-        for number in [line.split()[0] for line in held.splitlines() if "held" in line]:
+        pending = self.ask("squeue", "-h", "-t", "pending", "-o", "%A %r").splitlines()
+        held = [line.split()[0] for line in pending if "held" in line]
+        for number in held:
             subprocess.run(["scontrol", "release", number], capture_output=True, check=False)
+        return [*given_up, *held]
 
     def ask(self, *words):
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout
@@ -170,15 +192,33 @@ class Slurm:
         until((home / "socket").exists, seconds=20, what="munged")
         (self.folder / "pid/munged").symlink_to(home / "pid")
 
+    def _start_accounts(self):
+        (self.folder / "mariadb").mkdir(mode=0o700)
+        run(*accounts.install(self.folder))
+        # Alone among the daemons it stays in the foreground.
+        program, *words = accounts.serve(self.folder)
+        server = shlex.join([where(program), *words])
+        subprocess.run(f"{server} </dev/null >{self.folder}/log/mariadbd 2>&1 &", shell=True, check=True)
+        until(lambda: run(*accounts.ping(self.folder), check=False), seconds=60, what="mariadbd")
+        config = CONFIG / "slurmdbd.conf"
+        config.touch(mode=0o600)
+        config.write_text("\n".join([OURS, *accounts.slurmdbd(self.folder)]) + "\n", encoding="utf-8")
+        self.start("slurmdbd")
+        add = ("sacctmgr", "--immediate", "add")
+        until(lambda: run(*add, "cluster", NAME, check=False), seconds=60, what="slurmdbd")
+        run(*add, "account", accounts.ACCOUNT, "Description=tests", "Organization=tests")
+        run(*add, "user", "root", f"Account={accounts.ACCOUNT}")
+
     def _configure(self):
         host = socket.gethostname().split(".")[0]
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20 - 1024
-        for number in range(GPUS):
+        for number in range(len(GPUS)):
             # /dev/null by another name: Slurm counts files, and the tests need no GPU.
             os.mknod(self.folder / f"gpus/nvidia{number}", 0o600 | 0o020000, os.makedev(1, 3))
+        gres = ",".join(f"gpu:{model}:1" for model in GPUS)
         several = [f"NodeName={name} NodeHostname={host} Port={27100 + number}" for number, name in enumerate(self.names)]
         one = [f"NodeName={self.names[0]} NodeHostname={host}"]
-        node = f"NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory={memory} Gres=gpu:{GPUS} State=UNKNOWN"
+        node = f"NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory={memory} Gres={gres} State=UNKNOWN"
         lines = [
             OURS,
             f"ClusterName={NAME}",
@@ -216,10 +256,11 @@ class Slurm:
             "PreemptType=preempt/partition_prio",
             "PreemptMode=REQUEUE",
             "GresTypes=gpu",
-            "AccountingStorageType=accounting_storage/none",
+            *(accounts.client(self.folder) if self.accounting else accounts.NONE),
             *(f"{line} {node}" for line in (several if self.nodes > 1 else one)),
             *(f"PartitionName={name} Nodes=ALL MaxTime=120 State=UP PriorityTier={tier} {more}" for name, tier, more in PARTITIONS),
         ]
         CONFIG.mkdir(exist_ok=True)
         (CONFIG / "slurm.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        (CONFIG / "gres.conf").write_text(f"{OURS}\nName=gpu File={self.folder}/gpus/nvidia[0-{GPUS - 1}]\n", encoding="utf-8")
+        models = [f"Name=gpu Type={model} File={self.folder}/gpus/nvidia{number}" for number, model in enumerate(GPUS)]
+        (CONFIG / "gres.conf").write_text("\n".join([OURS, *models]) + "\n", encoding="utf-8")

@@ -3,13 +3,16 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 
 import pytest
 
+from pipeline import cluster
+from tests.cluster import accounts
 from tests.cluster.conftest import METRICS, resumed
-from tests.cluster.runs import TRAINING, Run, finishes, hashes, processes, wait_idle
+from tests.cluster.runs import TRAINING, Run, environments, finishes, hashes, processes, wait_idle
 from tests.cluster.slurm import until
 
 COLUMNS = "comment:200,partition:20,tres-per-job:20"
@@ -129,7 +132,7 @@ def test_a_job_over_its_memory_is_tried_with_more(slurm, disturbed):
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("slurm", [2], indirect=True)
+@pytest.mark.parametrize("slurm", [{"nodes": 2}], indirect=True)
 def test_two_nodes_share_a_training(slurm, finished, tmp_path):
     checkout = finished.copy(tmp_path / "copy")
     checkout.edit("params.yaml", lambda text: text + "\nmachine: {nodes: 2, workers: 0}\n")
@@ -144,3 +147,59 @@ def test_two_nodes_share_a_training(slurm, finished, tmp_path):
     assert [epoch["loss"] for epoch in together["epochs"]] == pytest.approx([epoch["loss"] for epoch in alone["epochs"]], abs=1e-4)
     nodes = slurm.ask("squeue", "-h", "--states=all", "-O", "comment:60,nodelist:20").split("\n")
     assert [row.split()[1] for row in nodes if row.startswith("rule_train_wildcards_motion_mv_adapter")] == ["n[1-2]"]
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("slurm", [{"accounting": True}], indirect=True)
+def test_where_accounts_are_kept_the_status_is_asked_of_sacct(slurm, finished, tmp_path):
+    assert cluster.status(2) == cluster.Status("sacct", 2)
+    checkout = finished.copy(tmp_path / "copy")
+    shutil.rmtree((checkout.folder / METRICS).parent)
+    # Which program was asked is written to Snakemake's log at this level only.
+    run = Run(checkout, METRICS, account=accounts.ACCOUNT).start("--verbose")
+    try:
+        run.finish(seconds=300)
+    finally:
+        run.stop()
+    assert hashes(checkout) == hashes(finished)
+    assert set(re.findall(r"Status query timing \(cycle\): command=(\w+)", run.said())) == {"sacct"}
+    assert sacct(slurm, "Account,Partition,State") == [f"{accounts.ACCOUNT}|gpu|COMPLETED"] * 2, "a training and its embeddings"
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("slurm", [{"accounting": True}], indirect=True)
+def test_slurmdbd_may_be_killed_and_started_again(slurm, disturbed):
+    run = disturbed("--verbose")
+    run.until_training("mv_adapter")
+    slurm.end("slurmdbd", how=signal.SIGKILL)
+    until(lambda: "query command failed: sacct: error" in run.said(), seconds=60, what="a question without an answer")
+    slurm.start("slurmdbd")
+    run.finish(seconds=300)
+    assert len(slurm.jobs(rule="rule_train")) == 1, "the training was not submitted again"
+    assert set(sacct(slurm, "State")) == {"COMPLETED"}
+
+
+def sacct(slurm, columns):
+    """A line for each job."""
+    return slurm.ask("sacct", "-X", "--noheader", "--parsable2", f"--format={columns}").splitlines()
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("site", [{"gpu_model": "v100"}, {"gres": "gpu:v100:1"}], ids=["gpu_model", "gres"])
+def test_a_training_gets_the_gpu_and_the_prologue_of_the_site(slurm, finished, tmp_path, site):
+    checkout = finished.copy(tmp_path / "copy")
+    checkout.edit("params.yaml", lambda text: text.replace("device: cpu", "device: auto") + "\nmachine: {workers: 0}\n")
+    shutil.rmtree((checkout.folder / METRICS).parent)
+    # What the job knows and the login node does not; `&&` and quotes as in a real one.
+    run = Run(checkout, METRICS, prologue="export SEEN='of '$SLURM_JOB_ID && echo $SEEN >> seen.txt", **site).start()
+    try:
+        found = until(lambda: environments(checkout, TRAINING), seconds=120, what=f"the training\n{run.said()[-2000:]}")[0]
+        number = running(slurm)
+        run.finish(seconds=300)
+    finally:
+        run.stop()
+    assert hashes(checkout) == hashes(finished)
+    assert found["SEEN"] == f"of {number}", "the prologue ran in the job, before the training"
+    assert found["CUDA_VISIBLE_DEVICES"] == "1", "the v100 is the second"
+    jobs = [job for job, _, _ in sorted(slurm.jobs(), key=lambda job: int(job[0]))]
+    assert (checkout.folder / "seen.txt").read_text().split("\n")[:-1] == [f"of {job}" for job in jobs]
