@@ -81,6 +81,11 @@ def train_of(params: Params, name: str, dataset: str | None = None, *, where: st
     return train
 
 
+def seeds_of(params: Params, name: str) -> list[int]:
+    """The seeds of one run: its own, or those of all."""
+    return params.methods[name].seeds or params.run.seeds
+
+
 def config_of(params: Params, name: str, dataset: str | None = None) -> str:
     """The hyper-parameters that the run's recipe and, over it, params.yaml set for one run on a dataset, as JSON."""
     return json.dumps(recipes.part(name, dataset).config | params.methods[name].config, sort_keys=True)

@@ -16,7 +16,7 @@ import yaml
 from dvc_render.vega import VegaRenderer
 
 from pipeline import embeddings, plots, report, vega
-from tests.test_report import METHODS, load, write_run
+from tests.test_report import METHODS, load, write_runs
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = sorted(path.stem for path in (ROOT / ".dvc/plots").glob("*.json"))
@@ -26,9 +26,7 @@ TEMPLATES = sorted(path.stem for path in (ROOT / ".dvc/plots").glob("*.json"))
 def world(tmp_path_factory):
     """Three methods with two seeds and six videos."""
     root = tmp_path_factory.mktemp("plots")
-    for method in METHODS:
-        for seed in (0, 1):
-            write_run(root / "runs", method, seed)
+    write_runs(root)
     return root
 
 

@@ -74,13 +74,18 @@ def write_clip(path, shade):
         out.mux(stream.encode())
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """Three methods with two seeds, six videos and their captions, one of them hostile."""
-    root = tmp_path_factory.mktemp("world")
+def write_runs(root):
+    """Three methods with two seeds."""
     for method in METHODS:
         for seed in (0, 1):
             write_run(root / "runs", method, seed)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """The runs, six videos and their captions, one of them hostile."""
+    root = tmp_path_factory.mktemp("world")
+    write_runs(root)
     for i, video in enumerate(VIDEOS):
         write_clip(root / "clips" / "000" / f"{video}.mp4", 30 * i)
     pd.DataFrame({"video_id": VIDEOS, "out_path": [f"000/{v}.mp4" for v in VIDEOS]}).to_parquet(root / "videos.parquet")

@@ -248,41 +248,29 @@ def searches(wildcards):
     return expand(TRIALS, dataset=wildcards.dataset, run=runs)
 
 
+def folders(dataset, run):
+    """Of all seeds of one run."""
+    return expand(
+        RUN, dataset=dataset, run=run, seed=configuration.seeds_of(PARAMS, run)
+    )
+
+
+def runs_of(wildcards):
+    return folders(wildcards.dataset, wildcards.run)
+
+
 def finished_runs(wildcards):
     return [
         folder
         for run in PARAMS.run.methods
-        for folder in expand(
-            RUN,
-            dataset=wildcards.dataset,
-            run=run,
-            seed=seeds_of(run),
-        )
+        for folder in folders(wildcards.dataset, run)
     ]
-
-
-def seeds_of(run):
-    return PARAMS.methods[run].seeds or PARAMS.run.seeds
 
 
 # The first seed of the selected method, whose learning curves are shown.
 SELECTED = (
-    expand(
-        RUN,
-        dataset=PARAMS.run.datasets[0],
-        run=PARAMS.method,
-        seed=seeds_of(PARAMS.method)[0],
-    )[0]
-    if PARAMS.method
-    else "runs"
+    folders(PARAMS.run.datasets[0], PARAMS.method)[0] if PARAMS.method else "runs"
 )
-
-
-def runs_of(wildcards):
-    """The folders of all seeds of one run."""
-    return expand(
-        RUN, dataset=wildcards.dataset, run=wildcards.run, seed=seeds_of(wildcards.run)
-    )
 
 
 def run_files(*names):

@@ -80,7 +80,7 @@ def _planned(base: Path, methods: list[str], *, params: Path) -> list[Path]:
     base = base if methods else base / given.backbone.name
     for name in methods:
         refuse_unknown(name, list(given.methods), what=f"{params} has no method", there="there are")
-    wanted = [(name, seed) for name in methods or given.run.methods for seed in given.methods[name].seeds or given.run.seeds]
+    wanted = [(name, seed) for name in methods or given.run.methods for seed in configuration.seeds_of(given, name)]
     return [Path(shown(base / name / str(seed))) for name, seed in wanted]
 
 
