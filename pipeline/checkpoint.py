@@ -32,17 +32,22 @@ def read_header(source: Path) -> dict[str, Any]:
         raise ValueError(f"{source} is not an adapter checkpoint of this pipeline ({type(error).__name__}); train it again") from error
 
 
+def refuse_other_backbone(header: dict[str, Any], clip: FrozenClip, source: Path) -> None:
+    """ValueError if the checkpoint `source` with this `header` belongs to other weights than `clip` has."""
+    if header["backbone_digest"] != clip.digest:
+        raise ValueError(
+            f"{source} was trained on backbone {header['backbone']} ({header['backbone_digest'][:12]}), "
+            f"not on {clip.name} ({clip.digest[:12]}); use that backbone or train again"
+        )
+
+
 def load_into(clip: FrozenClip, source: Path) -> dict[str, Any]:
     """Copy the tensors of `source` into `clip`, to which the same method must be attached; returns the header.
 
     ValueError if the checkpoint belongs to another backbone, or does not hold exactly the tensors that `clip` trains.
     """
     header = read_header(source)
-    if header["backbone_digest"] != clip.digest:
-        raise ValueError(
-            f"{source} was trained on backbone {header['backbone']} ({header['backbone_digest'][:12]}), "
-            f"not on {clip.name} ({clip.digest[:12]}); use that backbone or train again"
-        )
+    refuse_other_backbone(header, clip, source)
     with safe_open(source, framework="pt") as file:
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     wanted = clip.trained()

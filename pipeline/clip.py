@@ -43,8 +43,8 @@ class FrozenClip(nn.Module):
         self.embed_dim = int(model.text_projection.shape[1])
         self.vision = Tower("vision", transformer=model.visual.transformer, width=model.visual.class_embedding.shape[0])
         self.text = Tower("text", transformer=model.transformer, width=model.ln_final.weight.shape[0])
-        self._originals: dict[str, Tensor] = {}
-        self._plain()
+        self.originals: dict[str, Tensor] = {}
+        self.plain()
         self.mean: Tensor
         self.std: Tensor
         self.preprocessing = PREPROCESSING
@@ -58,8 +58,8 @@ class FrozenClip(nn.Module):
         self.training = mode
         return self
 
-    def _plain(self) -> None:
-        """Nothing attached, nothing to train.
+    def plain(self) -> None:
+        """Nothing attached, nothing to train. What CLIP was before is in `originals`, by name.
 
         `frame_head` changes frame features (B, T, E) under their mask (B, T), `text_head` text features (B, E). With a
         `query_temperature` a video's frames are weighed anew by each caption (`similarity.query_scores`), else they are averaged.
@@ -76,7 +76,7 @@ class FrozenClip(nn.Module):
         """Let the tensors of CLIP whose names satisfy `wanted` be trained."""
         for name, parameter in self.model.named_parameters():
             if wanted(name):
-                self._originals.setdefault(name, parameter.detach().clone())
+                self.originals.setdefault(name, parameter.detach().clone())
                 self.unfrozen[name] = parameter.requires_grad_(True)
 
     def checkpointing(self, on: bool) -> None:
@@ -93,7 +93,7 @@ class FrozenClip(nn.Module):
             for layer, hooks in enumerate(tower.hooks):
                 for key, change in hooks.weights.items():
                     name, weight = f"{prefix}.{layer}.{key}", tower.blocks[layer].get_parameter(key)
-                    self._originals.setdefault(name, weight.clone())
+                    self.originals.setdefault(name, weight.clone())
                     weight.copy_(change(weight))
                 hooks.weights.clear()
 
@@ -105,10 +105,10 @@ class FrozenClip(nn.Module):
     @torch.no_grad()
     def detach_all(self) -> None:
         """Back to plain CLIP, bit for bit."""
-        for name, original in self._originals.items():
+        for name, original in self.originals.items():
             self.model.get_parameter(name).copy_(original).requires_grad_(False)
-        self._originals = {}
-        self._plain()
+        self.originals = {}
+        self.plain()
 
     @torch.no_grad()
     def limit_logit_scale(self) -> None:

@@ -176,6 +176,10 @@ def known_files(params: Params, package: Path, *, where: str = "params.yaml") ->
 
 
 def shape_of(params: Params, dataset: str) -> str:
-    """What a method may know of a dataset, as JSON: the number and size of frames and the words a caption."""
+    """What a method may know of a dataset, as JSON: the number and size of frames, the words a caption, and how its clips were made.
+
+    The last is for who gets an adapter alone: videos of their own become the same kind of clip.
+    """
     entry = params.datasets[dataset]
-    return json.dumps({"frames": asdict(entry.frames), "words": entry.words}, sort_keys=True)
+    clips = {key: value for key, value in asdict(entry.clips).items() if key != "shard"}
+    return json.dumps({"frames": asdict(entry.frames), "words": entry.words, "clips": clips}, sort_keys=True)

@@ -64,12 +64,17 @@ def claim(names: list[str], *, folder: Path) -> int:
 
 
 def prepare(device: torch.device, *, threads: int, seed: int, tf32: bool = False, deterministic: bool = True) -> None:
-    """Seed the initialisation, fix the number of threads (it changes the order of sums) and ask for repeatable kernels.
+    """Seed the initialisation, fix the number of threads (it changes the order of sums) and ask for repeatable kernels."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    kernels(device, tf32=tf32, deterministic=deterministic)
+
+
+def kernels(device: torch.device, *, tf32: bool, deterministic: bool) -> None:
+    """Choose the kernels of this process.
 
     `tf32` and `deterministic` concern GPUs: faster, rounder products of matrices, and kernels whose sums have a fixed order.
     """
-    torch.manual_seed(seed)
-    torch.set_num_threads(threads)
     # One attention kernel with and without gradients: the fast path for inference rounds differently.
     torch.backends.mha.set_fastpath_enabled(False)
     if device.type == "cuda":

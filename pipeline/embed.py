@@ -26,12 +26,12 @@ def embed(clip: FrozenClip, split: Split, *, device: torch.device, workers: int 
     video, mask = _videos(clip, split, everything, device=device, workers=workers, team=team, turn=False)
     twin, _ = _videos(clip, split, directed, device=device, workers=workers, team=team, turn=True)
     rows = np.arange(len(split.ids))
-    captions = Stream(split.texts, _cut(team.share(rows)), device=device, workers=0)
+    captions = Stream(split.texts, cut(team.share(rows)), device=device, workers=0)
     said = torch.cat([torch.empty(0, clip.embed_dim), *(split.encode_texts(clip, batch).float().cpu() for batch in captions)])
     text = team.gather(said, total=len(rows))
     return Embeddings(
         video=video,
-        text=(text if clip.query_temperature is not None else F.normalize(text, dim=-1)).numpy(),
+        text=text_vectors(clip, text).numpy(),
         twin=twin,
         video_id=split.store.video_ids,
         caption_id=split.caption_ids,
@@ -43,6 +43,16 @@ def embed(clip: FrozenClip, split: Split, *, device: torch.device, workers: int 
     )
 
 
+def video_vectors(clip: FrozenClip, features: Tensor, *, mask: Tensor) -> Tensor:
+    """Frame features (B, T, E) and their mask (B, T) -> unit vectors (B, E), or the features where queries weigh them; float32."""
+    return features.float() if clip.query_temperature is not None else pool(features.float(), mask=mask)
+
+
+def text_vectors(clip: FrozenClip, features: Tensor) -> Tensor:
+    """Text features (B, E) -> unit vectors, or the features where queries weigh frames."""
+    return features if clip.query_temperature is not None else F.normalize(features, dim=-1)
+
+
 def _videos(
     clip: FrozenClip, split: Split, rows: np.ndarray, *, device: torch.device, workers: int, team: Team, turn: bool
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -50,14 +60,14 @@ def _videos(
     weighed, frames = clip.query_temperature is not None, split.store.num_frames
     vectors: list[Tensor] = [torch.empty(0, *((frames,) if weighed else ()), clip.embed_dim)]
     masks = [torch.empty(0, frames, dtype=torch.bool)]
-    for batch in Stream(split.videos, _cut(team.share(rows)), device=device, workers=workers):
+    for batch in Stream(split.videos, cut(team.share(rows)), device=device, workers=workers):
         shown = batch._replace(seen=reverse(batch.seen, mask=batch.mask)) if turn else batch
-        features = split.encode_videos(clip, shown).float()
-        vectors.append((features if weighed else pool(features, mask=batch.mask)).cpu())
+        vectors.append(video_vectors(clip, split.encode_videos(clip, shown), mask=batch.mask).cpu())
         masks.append(batch.mask.cpu())
     vector, mask = (team.gather(torch.cat(parts), total=len(rows)).numpy() for parts in (vectors, masks))
     return vector, mask
 
 
-def _cut(rows: np.ndarray) -> list[np.ndarray]:
+def cut(rows: np.ndarray) -> list[np.ndarray]:
+    """Rows in batches."""
     return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]

@@ -31,10 +31,11 @@ LAYERS = (
     ),
     ("configuration", "choice", "cache", "loader", "demand", "cluster", "gpus", "alone"),
     ("world", "video", "fetch", "annotations", "datasets", "splits"),
-    ("tower", "levels", "clip", "prefix", "loss", "similarity", "ranks", "metrics", "optim", "bert_adam"),
+    ("tower", "levels", "clip", "attached", "prefix", "loss", "similarity", "ranks", "metrics", "optim", "bert_adam"),
     ("parts",),
     ("methods", "checkpoint", "features", "stores", "data", "cost", "dead", "pretrain"),
     ("embed", "validate", "score", "budget", "card"),
+    ("encoder", "adapter"),
     ("state", "step", "train", "examples", "report", "evaluate", "trials", "charts", "plots", "vega", "page", "compare", "provenance"),
     ("stages",),
 )

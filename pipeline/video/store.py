@@ -51,11 +51,11 @@ def write_frames(target: Path, clips: Clips, *, settings: Frames, attrs: dict[st
 
 def _rows(clips: Clips, settings: Frames) -> Iterator[dict[str, np.ndarray]]:
     for _, path in clips:
-        pictures, index, mask = _sampled(path, settings)
+        pictures, index, mask = sampled(path, settings)
         yield {"frames": pictures[None], "index": np.array([index], np.int32), "mask": np.array([mask])}
 
 
-def _sampled(path: Path, settings: Frames) -> tuple[Pictures, list[int], list[bool]]:
+def sampled(path: Path, settings: Frames) -> tuple[Pictures, list[int], list[bool]]:
     """The frames (T, 3, S, S) of one clip with zeros for padding, their indices, and the mask."""
     num_frames, fps = num_frames_and_rate(path)
     index, mask = pick(settings.grid, num_frames=num_frames, fps=fps, number=settings.number)
@@ -121,7 +121,7 @@ class ClipStore:
         number, size = self.num_frames, self.size
         pictures, mask = np.empty((len(rows), number, 3, size, size), np.uint8), np.empty((len(rows), number), np.bool_)
         for place, row in enumerate(rows):
-            pictures[place], _, mask[place] = _sampled(self._clips[int(row)][1], self._settings)
+            pictures[place], _, mask[place] = sampled(self._clips[int(row)][1], self._settings)
         return Videos(torch.from_numpy(pictures), torch.from_numpy(mask))
 
 

@@ -1,0 +1,94 @@
+"""One adapter as an object that encodes texts and video files: what `pipeline.load` gives."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline import checkpoint, configuration, device
+from pipeline.encoder import Encoder
+from pipeline.params import Backbone, Clips, Params
+from pipeline.parse import parse
+from pipeline.video.files import read_video
+
+NAME = "adapter"
+BATCH = 32  # videos whose frames are in memory at once
+
+
+class Adapter:
+    """An adapter on its backbone; `header` says what it is. Vectors are compared by their dot product."""
+
+    def __init__(self, adapter: Path, *, weights: str | Path | None, place: str) -> None:
+        self.header: dict[str, Any] = checkpoint.read_header(adapter)
+        found = _parameters(adapter)
+        named = str(weights) if weights is not None else _weights(adapter, found, self.header)
+        self.clips = _clips(adapter, found, self.header)
+        self._encoder = Encoder(Backbone(name=self.header["backbone"], weights=named), device=device.choose(place))
+        self._encoder.add(NAME, adapter)
+        self.frames = self._encoder.shape(NAME).frames
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors (Q, E) of sentences."""
+        self._refuse_weighed()
+        return self._encoder.texts(NAME, texts)
+
+    def encode_videos(self, files: Sequence[str | Path]) -> np.ndarray:
+        """Unit vectors (V, E) of video files. A file that cannot be decoded is a ValueError, one that is cut off or damaged a warning."""
+        self._refuse_weighed()
+        made = [np.empty((0, self._encoder.clip.embed_dim), np.float32)]
+        for start in range(0, len(files), BATCH):
+            seen = [self._read(Path(file)) for file in files[start : start + BATCH]]
+            pictures, mask = (torch.from_numpy(np.stack(part)) for part in zip(*seen, strict=True))
+            video = self._encoder.videos(NAME, pictures, mask).video
+            assert video is not None
+            made.append(video)
+        return np.concatenate(made)
+
+    def _read(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
+        pictures, mask, lack = read_video(file, clips=self.clips, frames=self.frames)
+        if lack:
+            warnings.warn(f"{file}: {lack}", stacklevel=3)
+        return pictures, np.array(mask)
+
+    def _refuse_weighed(self) -> None:
+        if self._encoder.temperature(NAME) is not None:
+            raise ValueError("this adapter weighs frames by each query, so a video has no single vector; use pipeline.encoder.Encoder")
+
+
+def _parameters(adapter: Path) -> tuple[Params, Path] | None:
+    """The params.yaml beside the folder `runs/` that an adapter lies in, and its folder."""
+    # Not resolved: the files of a DVC workspace may be links into its cache.
+    for folder in adapter.absolute().parents:
+        if folder.name == "runs" and (folder.parent / "params.yaml").is_file():
+            return configuration.load(folder.parent / "params.yaml"), folder.parent
+    return None
+
+
+def _weights(adapter: Path, found: tuple[Params, Path] | None, header: dict[str, Any]) -> str:
+    """The backbone's file or tag. ValueError if nothing says it."""
+    if found is None:
+        raise ValueError(
+            f"{adapter} does not lie in a runs/ folder beside a params.yaml that names its backbone {header['backbone']}; "
+            "give weights: a file, or a tag of open_clip"
+        )
+    params, root = found
+    if params.backbone.name != header["backbone"]:
+        raise ValueError(
+            f"{adapter} was trained on backbone {header['backbone']}, and {root / 'params.yaml'} names {params.backbone.name}; give weights"
+        )
+    weights = params.backbone.weights
+    return str(root / weights) if Path(weights).suffix else weights
+
+
+def _clips(adapter: Path, found: tuple[Params, Path] | None, header: dict[str, Any]) -> Clips:
+    """How videos become clips. ValueError if neither the header nor params.yaml says it."""
+    if "clips" in header["shape"]:
+        return parse(Clips, header["shape"]["clips"], where=f"{adapter}: shape: clips")
+    if found is None or header["dataset"] not in found[0].datasets:  # an adapter of before its header told
+        raise ValueError(
+            f"{adapter} does not say how its clips were made; put it back into its runs/ beside params.yaml, or train it again"
+        )
+    return found[0].datasets[header["dataset"]].clips

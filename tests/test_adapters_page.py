@@ -1,0 +1,59 @@
+"""docs/adapters.md keeps its word: its code runs as it stands."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import configuration
+from tests.test_adapter import CLIPS, write_videos
+from tests.test_encoder import ROOT, SHAPE, write_adapter, write_backbone
+
+PAGE = (ROOT / "docs/adapters.md").read_text(encoding="utf-8")
+CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "work/clip-tiny").mkdir(parents=True)
+    weights = write_backbone(folder / "work/clip-tiny/weights.safetensors")
+    write_adapter(folder / "vop.safetensors", weights, "vop", shape=SHAPE | {"clips": CLIPS}, dataset="motion")
+    write_videos(folder / "videos")
+    return folder
+
+
+def run(code, folder):
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_first_block_has_at_most_twenty_lines_and_ranks_videos(folder):
+    assert CODE[0].count("\n") <= 20
+    done = run(CODE[0], folder)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 * 3 and sum("videos/" in line for line in lines) == 4
+
+
+def test_the_other_blocks_run_after_it(folder):
+    shutil.copy(folder / "vop.safetensors", folder / "ours.safetensors")
+    for block in CODE[1:]:
+        done = run(block, folder)
+        assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def test_the_refusal_it_quotes_is_the_one_that_is_given(folder, tmp_path):
+    (quoted,) = re.findall(r"^> (.+)$", PAGE, flags=re.MULTILINE)
+    write_backbone(tmp_path / "other.safetensors", seed=1)
+    code = f"import pipeline; pipeline.load('vop.safetensors', weights={str(tmp_path / 'other.safetensors')!r})"
+    pattern = "[0-9a-f]{12}".join(re.escape(part) for part in re.split(r"[0-9a-f]{12}", quoted))
+    assert re.search(pattern, run(code, folder).stderr)
+
+
+def test_the_key_it_names_is_in_every_new_header():
+    params = configuration.load(ROOT / "params.yaml")
+    assert '"clips": {"crf"' in configuration.shape_of(params, "motion")
