@@ -36,10 +36,12 @@ def write_videos(
 ) -> None:
     """The videos of `source` at a level of the plain vision tower: tokens (V, T, ...) and mask (V, T), id the video ids.
 
+    `dtype` is for levels of all tokens; what is one token a frame is stored in float32.
+
     `target` is there whole or not at all, and equal input gives equal bytes, whether the writing was killed on the way or not. Raises
     ValueError for a clip that does not decode and for a value that `dtype` cannot hold, OSError for a disk that is full.
     """
-    _refuse_level(level, clip.vision)
+    dtype = _stored_as(dtype, level, clip.vision)
     number, size = source.num_frames, clip.image_size
     with torch.no_grad():
         example = clip.frames_at(level, torch.zeros(1, number, 3, size, size).to(clip.mean), mask=torch.ones(1, number).to(clip.mean) > 0)
@@ -70,9 +72,9 @@ def write_texts(
 ) -> None:
     """The captions at a level of the plain text tower: tokens (C, ...) and token ids (C, L), id the caption ids.
 
-    Written, and raises, as `write_videos`.
+    Written, and raises, as `write_videos`; `dtype` too.
     """
-    _refuse_level(level, clip.text)
+    dtype = _stored_as(dtype, level, clip.text)
     with torch.no_grad():
         example = clip.text_at(level, clip.tokenize([""], num_words=num_words).to(clip.mean.device))
     columns = {"tokens": Column(tuple(example.shape[1:]), STORED[dtype]), "ids": Column((num_words,), "i4", small=True)}
@@ -89,9 +91,11 @@ def write_texts(
     write(writer, batches(), label=target.stem)
 
 
-def _refuse_level(level: int, tower: Tower) -> None:
+def _stored_as(dtype: str, level: int, tower: Tower) -> str:
+    """The type of a level: one token a frame or caption is little, and need not be rounded. ValueError for a level that is none."""
     if not 1 <= level <= tower.top + 1:
         raise ValueError(f"the {tower.name} tower has {tower.top} blocks; tokens@{level} of it do not exist")
+    return dtype if level < tower.top else "float32"
 
 
 def _described(clip: FrozenClip, tower: Tower, level: int, dtype: str) -> dict[str, Any]:

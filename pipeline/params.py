@@ -151,7 +151,7 @@ class Train:
 class Cache:
     """What frozen towers make of videos and captions is stored once (docs/caches.md)."""
 
-    dtype: str = "float16"  # or `float32`, `bfloat16`
+    dtype: str = "float16"  # or `float32`, `bfloat16`: of all tokens below the last block; from it on float32
 
 
 @dataclass

@@ -83,10 +83,20 @@ def test_half_the_bytes_are_the_rounded_values(tmp_path, dtype):
         assert torch.equal(texts.tokens([2, 0]), clip.text_at(2, ids)[[2, 0]].to(kind))
 
 
+@pytest.mark.parametrize("level", [3, 4])
+@torch.no_grad()
+def test_one_token_a_frame_is_stored_unrounded_whatever_type_is_asked_for(tmp_path, level):
+    write(tmp_path, level, "float16")
+    clip, (frames, mask, _) = small_clip(), make_batch()
+    videos, texts, ids = read(tmp_path, level, clip)
+    assert torch.equal(videos.batch([0, 1, 2]).seen, clip.frames_at(level, frames, mask=mask))
+    assert torch.equal(texts.tokens([0, 1, 2]), clip.text_at(level, ids))
+
+
 def test_a_file_says_what_it_holds_and_of_whom(tmp_path):
     vision, text = write(tmp_path, 4, "float16")
     clip = small_clip()
-    shared = ATTRS | {"format": 2, "level": "all", "backbone": "small", "backbone_digest": clip.digest, "dtype": "float16"}
+    shared = ATTRS | {"format": 2, "level": "all", "backbone": "small", "backbone_digest": clip.digest, "dtype": "float32"}
     with h5py.File(vision) as file:
         assert dict(file.attrs) == shared | Source().attrs | {"tower": "vision", "preprocessing": clip.preprocessing}
         assert (file["tokens"].shape, file["tokens"].chunks, file["tokens"].fletcher32) == ((3, 4, 16), (1, 4, 16), True)
