@@ -18,6 +18,14 @@ onstart:
     mark_stale()
 
 
+onsuccess:
+    end_now()
+
+
+onerror:
+    end_now()
+
+
 # What all runs read besides tables; DVC does not keep it.
 rule stores:
     input:

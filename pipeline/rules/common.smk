@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -354,3 +355,13 @@ def end_orphans():
         ended = []
     if ended:
         logger.warning(f"Ended Slurm jobs of an earlier run: {', '.join(ended)}.")
+
+
+def end_now():
+    """Stop the clocks of Snakemake, which after each submission waits for the time when it may submit again: a minute on a cluster.
+
+    Nothing is left to submit, and it would not end before. DVC starts a Snakemake for each group of stages.
+    """
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()

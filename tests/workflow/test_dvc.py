@@ -204,9 +204,13 @@ def test_the_session_of_the_page_compares_two_methods(tracked):
 
 
 def test_a_queue_of_rates_trains_one_method_only(tracked):
+    sweep(tracked, "dvc queue start -q")
+
+
+def sweep(tracked, start):
     """Each experiment of the queue has a folder of its own, so that no two Snakemakes meet."""
     tracked.does("dvc exp run --queue -S +methods.vop.train.lr=0.002,0.02")
-    tracked.does("dvc queue start -q")
+    tracked.does(start)
     for _ in range(600):
         if "Running" not in (listed := tracked.does("dvc queue status")) and "Queued" not in listed:
             break

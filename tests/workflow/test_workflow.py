@@ -28,6 +28,13 @@ def test_a_second_run_finds_nothing_to_do(finished):
     assert finished.planned() == {}
 
 
+def test_snakemake_ends_with_its_last_job_and_does_not_wait_until_it_might_submit_another(checkout):
+    start = time.monotonic()
+    done = checkout.snakemake("--max-jobs-per-timespan", "60/5m", "--force", "--", "metrics/selected.json")
+    assert done.returncode == 0 and "1 of 1 steps" in done.output, done.output
+    assert time.monotonic() - start < 150, "five minutes would be over"
+
+
 def test_a_second_clean_run_gives_the_same_bytes(finished, tmp_path):
     second = fresh(tmp_path)
     done = second.snakemake(*(f"{RUNS}/{method}/0/metrics.json" for method in METHODS))
