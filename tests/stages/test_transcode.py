@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -74,7 +75,8 @@ def test_a_shard_takes_its_block_of_rows_and_reports_each(place, monkeypatch, ca
     assert report["out_path"].tolist() == ["000/-a.mp4", ""]
     assert [p.name for p in (place / "clips").iterdir()] == ["000"]
     assert [p.name for p in (place / "clips" / "000").iterdir()] == ["-a.mp4"]
-    assert capsys.readouterr().err.splitlines() == ["transcode: 1 of 2", "transcode: 2 of 2"]
+    first, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"transcode: 1 of 2, \d\d:\d\d left", first) and last == "transcode: 2 of 2"
     first = (place / "shards/0.parquet").read_bytes()
     shard(place, rows, monkeypatch, size=2)
     assert (place / "shards/0.parquet").read_bytes() == first

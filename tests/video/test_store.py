@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from types import SimpleNamespace
 
 import h5py
 import imageio_ffmpeg
@@ -13,9 +14,9 @@ import pandas as pd
 import pytest
 import torch
 
+from pipeline import progress
 from pipeline.cache import writer
 from pipeline.params import Clips, Frames
-from pipeline.progress import track
 from pipeline.stages import frames as stage
 from pipeline.video.sample import read_frames
 from pipeline.video.store import ClipStore, FrameStore, write_frames
@@ -155,10 +156,14 @@ guarded(lambda: write_frames(target, clips, settings=Frames(number=4, size=32), 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_in_a_log_is_a_line_every_tenth(capsys):
-    assert list(track(range(25), total=25, label="x")) == list(range(25))
+def test_progress_in_a_log_is_a_line_every_tenth_with_the_time_that_is_left(capsys, monkeypatch):
+    clock = iter(range(0, 1000, 30))  # half a minute from line to line
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert list(progress.track(range(25), total=25, label="x")) == list(range(25))
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"x: {n} of 25" for n in (3, 6, 9, 12, 15, 18, 21, 24, 25)]
+    assert lines[:2] == ["x: 3 of 25, 03:40 left", "x: 6 of 25, 03:10 left"]
+    assert [line.split(",")[0] for line in lines] == [f"x: {n} of 25" for n in (3, 6, 9, 12, 15, 18, 21, 24, 25)]
+    assert lines[-1] == "x: 25 of 25"
 
 
 def listing(clips, *recipes):

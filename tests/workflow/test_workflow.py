@@ -243,7 +243,7 @@ def test_a_corrupt_frames_file_is_named_and_leaves_no_adapter(checkout):
 
 def test_an_adapter_of_another_backbone_is_refused(checkout):
     seeds = checkout.folder / "params.yaml"
-    seeds.write_text(seeds.read_text().replace("pairs: 2000", "pairs: 1000"))
+    seeds.write_text(seeds.read_text().replace("pairs: 600", "pairs: 300"))
     assert checkout.snakemake("work/clip-tiny/weights.safetensors").returncode == 0
     done = checkout.snakemake(f"{RUNS}/vop/0/embeddings.h5", "--allowed-rules", "embed", "--force")
     assert done.returncode == 1
