@@ -11,6 +11,7 @@ include: "pipeline/rules/common.smk"
 include: "pipeline/rules/data.smk"
 include: "pipeline/rules/backbone.smk"
 include: "pipeline/rules/runs.smk"
+include: "pipeline/rules/search.smk"
 
 
 onstart:
@@ -32,6 +33,19 @@ rule stores:
         stores,
     log:
         "logs/stores.log",
+    localrule: True
+
+
+# What is searched, of the first seed of each run; `rule all` makes none.
+rule indexes:
+    input:
+        [
+            f"indexes/{dataset}/{BACKBONE}/{run}/{configuration.seeds_of(PARAMS, run)[0]}/made.json"
+            for dataset in PARAMS.run.datasets
+            for run in PARAMS.run.methods
+        ],
+    log:
+        "logs/indexes.log",
     localrule: True
 
 

@@ -1,0 +1,105 @@
+"""index.h5: one file an index, written whole, so that a reader has the old one or the new one.
+
+V videos, T frames a video, C captions, E embedding.
+
+about      JSON: what it was made from and with
+videos/    a column each of VIDEO_COLUMNS, V rows
+video      (V, E) float32 unit vectors; absent where queries weigh frames
+frames     (V, T, E) float32, mask (V, T), times (V, T) in seconds of the clip, 0 for padding
+captions/  a column each of CAPTION_COLUMNS, C rows
+text       (C, E) float32
+faiss      the bytes of an approximate index, where there is one
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from pipeline.files import whole
+
+FORMAT = 1
+VIDEO_COLUMNS: dict[str, type] = {
+    "video_id": str,
+    "clip": str,
+    "clip_sha256": str,
+    "source": str,
+    "src_sha256": str,
+    "start": float,
+    "duration": float,
+    "title": str,
+}
+CAPTION_COLUMNS: dict[str, type] = {"caption_id": str, "text": str, "row": int}
+NUMBERS = {float: "<f8", int: "<i8"}
+CHUNK = 256  # rows of arrays that are read whole
+
+
+class Rows(NamedTuple):
+    """Some videos: `video` (B, E) or None, `frames` (B, T, E), `mask` (B, T), `times` (B, T)."""
+
+    video: np.ndarray | None
+    frames: np.ndarray
+    mask: np.ndarray
+    times: np.ndarray
+
+
+def create(file: h5py.File, name: str, *, shape: tuple[int, ...], dtype: Any, rows: int = CHUNK) -> h5py.Dataset:
+    """An array in chunks of `rows`, each with a checksum."""
+    chunks = (max(min(rows, shape[0]), 1), *shape[1:])
+    longest = (None, *shape[1:])  # without which there is no chunk for an array without rows
+    return file.create_dataset(name, shape=shape, dtype=dtype, chunks=chunks, maxshape=longest, fletcher32=True, track_times=False)
+
+
+def put_rows(file: h5py.File, number: int, blocks: Iterator[Rows]) -> None:
+    """The arrays of `number` videos, block by block."""
+    start = 0
+    for block in blocks:
+        for name, values in block._asdict().items():
+            if values is None:
+                continue
+            if name not in file:
+                # A hit reads the frames of its own video and of no other.
+                create(file, name, shape=(number, *values.shape[1:]), dtype=values.dtype, rows=1 if name == "frames" else CHUNK)
+            file[name][start : start + len(values)] = values
+        start += len(block.frames)
+    assert start == number, f"{start} of {number} rows"
+
+
+def put_table(file: h5py.File, name: str, table: pd.DataFrame, columns: Mapping[str, type]) -> None:
+    for column, kind in columns.items():
+        if kind is str:
+            texts = np.array([text.encode() for text in table[column]], dtype=np.bytes_)
+            values = texts.astype(h5py.string_dtype("utf-8", max(texts.dtype.itemsize, 1)))
+        else:
+            values = table[column].to_numpy(NUMBERS[kind])
+        # Texts of one length are mostly padding.
+        shape = (max(min(CHUNK, len(values)), 1),)
+        options = {"chunks": shape, "maxshape": (None,), "compression": "gzip", "fletcher32": True, "track_times": False}
+        file.create_dataset(f"{name}/{column}", data=values, **options)
+
+
+def put_bytes(file: h5py.File, name: str, content: bytes) -> None:
+    values = np.frombuffer(content, np.uint8)
+    create(file, name, shape=values.shape, dtype=np.uint8, rows=2**20)[:] = values
+
+
+@contextmanager
+def written(target: Path, *, needed: int) -> Iterator[h5py.File]:
+    """A new file that gets its name when the block ends well. OSError if the disk has not the `needed` bytes free."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(target.parent).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"the index needs {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free", str(target))
+    with whole(target) as part:
+        # The layout in which HDF5 has checksums of where the arrays are, too.
+        with h5py.File(part, "w", libver=("v110", "v110")) as file:
+            yield file
+        with part.open("rb") as done:
+            os.fsync(done.fileno())
