@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: setup run field test bench check format clean
+.PHONY: setup run search field test bench check format clean
 
 setup: .venv/ready .venv/plots.html
 
@@ -27,6 +27,11 @@ run: setup
 	snakemake --cores all
 	@cat results/*/table.txt
 	@for page in results/*/report.html; do echo "report: $$page"; done
+
+# The indexes of all runs, then the page that searches them: make search ARGS="--port 9000".
+search: setup
+	snakemake --cores all indexes
+	python -m pipeline.stages.serve --open $(ARGS)
 
 # All methods on the embedded dataset; stop it and go on with the same command.
 field: setup
@@ -52,4 +57,4 @@ format: setup
 	snakefmt Snakefile pipeline/rules
 
 clean:
-	rm -rf data work runs results metrics dvc_plots logs .snakemake field/data field/work field/runs field/results field/metrics field/logs field/.snakemake
+	rm -rf data work runs indexes results metrics dvc_plots logs .snakemake field/data field/work field/runs field/results field/metrics field/logs field/.snakemake

@@ -35,8 +35,9 @@ LAYERS = (
     ("parts",),
     ("methods", "checkpoint", "features", "stores", "data", "cost", "dead", "pretrain"),
     ("embed", "validate", "score", "budget", "card"),
-    ("encoder", "adapter"),
+    ("encoder", "adapter", "gallery"),
     ("state", "step", "train", "examples", "report", "evaluate", "trials", "charts", "plots", "vega", "page", "compare", "provenance"),
+    ("web",),
     ("stages",),
 )
 # What a rule names instead of a module: code of a folder, and sections of params.yaml.
