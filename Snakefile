@@ -8,6 +8,9 @@ configfile: "params.yaml"
 
 
 include: "pipeline/rules/common.smk"
+include: "pipeline/rules/inputs.smk"
+include: "pipeline/rules/demand.smk"
+include: "pipeline/rules/ends.smk"
 include: "pipeline/rules/data.smk"
 include: "pipeline/rules/backbone.smk"
 include: "pipeline/rules/runs.smk"

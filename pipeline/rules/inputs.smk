@@ -1,0 +1,173 @@
+# What rules read: files, settings and code, by wildcards.
+
+
+def dataset_of(wildcards):
+    return PARAMS.datasets[wildcards.dataset]
+
+
+def shards(dataset):
+    """The names of a dataset's shards, which transcode its videos by one job each."""
+    size = PARAMS.datasets[dataset].clips.shard
+    return [f"{number:03d}" for number in range(-(-COUNTS[dataset] // size))]
+
+
+def settings(*fields):
+    """The part of a dataset's settings that a rule reads, so that another value elsewhere does not run it again."""
+    return lambda w: schema.to_json(schema.only(dataset_of(w), *fields))
+
+
+def video_root(wildcards):
+    """The folder of video files that a dataset's table names them in."""
+    return dataset_of(wildcards).videos or f"data/{wildcards.dataset}/raw"
+
+
+def state(wildcards):
+    """Changes when a video of the shard does; only your own are expected to."""
+    entry = dataset_of(wildcards)
+    first = int(wildcards.shard) * entry.clips.shard
+    videos = OWN.get(wildcards.dataset, [])[first : first + entry.clips.shard]
+    return folder.fingerprint(entry, videos)
+
+
+def annotation_files(wildcards):
+    """What is read besides the downloaded files: what the user has of a dataset, where params.yaml says so."""
+    entry = dataset_of(wildcards)
+    return [
+        path
+        for path in (entry.annotations, entry.captions, entry.exclude, entry.videos)
+        if path
+    ]
+
+
+def backbone_weights(wildcards):
+    """The weights are an input when they are a file; open_clip fetches named ones itself."""
+    weights = PARAMS.backbone.weights
+    return [weights] if Path(weights).suffix else []
+
+
+def clip_folders(wildcards):
+    return expand(
+        "data/{dataset}/clips/{shard}",
+        dataset=wildcards.dataset,
+        shard=shards(wildcards.dataset),
+    )
+
+
+def chosen(wildcards):
+    """The stores of a run. It was checked before if params.yaml asks for the run."""
+    found = CHOICES[wildcards.run, wildcards.dataset]
+    if found.problem:
+        raise WorkflowError(found.problem)
+    return found
+
+
+def split_files(wildcards, split):
+    """What a run reads of a split, by the names of its stage's arguments: the one store of videos that it may use, and captions."""
+    stores = chosen(wildcards).of(split)
+    folder = f"work/{wildcards.dataset}/{split}"
+    raw = {
+        choice.FRAMES: f"{folder}/frames.h5",
+        choice.CLIPS: f"{folder}/videos.parquet",
+    }
+    files = {
+        "videos": raw.get(
+            stores.video, f"{folder}/{BACKBONE}/vision@{stores.video}.h5"
+        ),
+        "captions": f"{folder}/captions.parquet",
+    }
+    if stores.text != choice.CAPTIONS:
+        files["text"] = f"{folder}/{BACKBONE}/text@{stores.text}.h5"
+    return files
+
+
+def stores(wildcards):
+    """The files of frames and tokens of all runs."""
+    files = {
+        path
+        for dataset in PARAMS.run.datasets
+        for run in PARAMS.run.methods
+        for split in ("train", "val", "test")
+        for path in split_files(
+            type(wildcards)(fromdict={"dataset": dataset, "run": run}), split
+        ).values()
+    }
+    return sorted(path for path in files if path.endswith(".h5"))
+
+
+def decoded(wildcards, splits):
+    """Whether a run decodes the clips of one of these splits itself."""
+    stores = chosen(wildcards)
+    return any(stores.of(split).video == choice.CLIPS for split in splits)
+
+
+def split_inputs(*splits):
+    def files(wildcards):
+        found = {
+            f"{split}_{name}": path
+            for split in splits
+            for name, path in split_files(wildcards, split).items()
+        }
+        return found | (
+            {"clips": clip_folders(wildcards)} if decoded(wildcards, splits) else {}
+        )
+
+    return files
+
+
+def split_arguments(*splits):
+    """The same as arguments; those of a single split have no prefix."""
+
+    def arguments(wildcards):
+        words = [
+            f"--{f'{split}-' if len(splits) > 1 else ''}{name} {path}"
+            for split in splits
+            for name, path in split_files(wildcards, split).items()
+        ]
+        if decoded(wildcards, splits):
+            words.append(f"--clips data/{wildcards.dataset}/clips")
+        return " ".join(words)
+
+    return arguments
+
+
+def method_code(wildcards):
+    return sources(registry.module_of(wildcards.run))
+
+
+def dataset_code(wildcards):
+    return sources(datasets.module(wildcards.dataset, dataset_of(wildcards)))
+
+
+def searches(wildcards):
+    """The trials of each run's rate, where params.yaml asks for a search."""
+    runs = PARAMS.run.methods if PARAMS.search.gains else []
+    return expand(TRIALS, dataset=wildcards.dataset, run=runs)
+
+
+def folders(dataset, run):
+    """Of all seeds of one run."""
+    return expand(
+        RUN, dataset=dataset, run=run, seed=configuration.seeds_of(PARAMS, run)
+    )
+
+
+def runs_of(wildcards):
+    return folders(wildcards.dataset, wildcards.run)
+
+
+def finished_runs(wildcards):
+    return [
+        folder
+        for run in PARAMS.run.methods
+        for folder in folders(wildcards.dataset, run)
+    ]
+
+
+# The first seed of the selected method, whose learning curves are shown.
+SELECTED = (
+    folders(PARAMS.run.datasets[0], PARAMS.method)[0] if PARAMS.method else "runs"
+)
+
+
+def run_files(*names):
+    return lambda w: expand("{run}/{file}", run=runs_of(w), file=names)
