@@ -5,6 +5,8 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PYTHONHASHSEED := 0
+# Bars with the time that is left are for people.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(MAKE_TERMOUT),,--quiet)
 
 .PHONY: setup run search field test bench check format clean
 
@@ -14,8 +16,9 @@ setup: .venv/ready .venv/plots.html
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "error: $(PYTHON) is not Python 3.11; install it, or run make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "installing about 6 GB of packages into .venv: minutes, most of them for the download"
+	$(PIP) -r envs/requirements.txt
+	$(PIP) --no-deps --no-build-isolation -e .
 	touch .venv/ready
 
 # DVC's own page loads Vega from another host; this one holds it.
