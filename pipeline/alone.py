@@ -1,4 +1,4 @@
-"""Tell the locks of a killed Snakemake from those of one at work, so that nobody has to type `snakemake --unlock`.
+"""Locks that end with their process: one at a time, and nobody has to type `snakemake --unlock` after a kill.
 
 Snakemake writes its locks as plain files, which outlive a SIGKILL. Each Snakemake of this workflow also holds a lock of the operating
 system for as long as it lives: who gets that one alone knows that nobody is at work in the folder.
@@ -7,8 +7,12 @@ system for as long as it lives: who gets that one alone knows that nobody is at 
 import fcntl
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+import filelock
 
 
 def enter(folder: Path, *, wait: bool) -> TextIO:
@@ -37,3 +41,19 @@ def enter(folder: Path, *, wait: bool) -> TextIO:
             break
     fcntl.flock(held, fcntl.LOCK_SH)
     return held
+
+
+@contextmanager
+def only_one(lock: Path, *, told: str) -> Iterator[None]:
+    """Hold the file `lock`; while another process does, wait for its end and say `told`. A process that was killed holds nothing."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = filelock.FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"{told}; waiting for its end", flush=True)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()

@@ -1,12 +1,9 @@
 """What a gallery consists of, before an adapter has seen it."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import filelock
 import pandas as pd
 
 from pipeline.gallery.file import CAPTION_COLUMNS, VIDEO_COLUMNS
@@ -54,19 +51,3 @@ def below(path: Path, home: Path) -> str:
     # Not resolved: the files of a DVC workspace may be links into its cache.
     whole = Path(os.path.normpath(path.absolute()))
     return whole.relative_to(home).as_posix() if whole.is_relative_to(home) else str(whole)
-
-
-@contextmanager
-def alone(folder: Path, what: str) -> Iterator[None]:
-    """Wait for another process that updates the same; a killed one holds nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        print(f"another process updates {what}; waiting for its end", flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import configuration, device
+from pipeline.alone import only_one
 from pipeline.encoder import Encoder
 from pipeline.files import write_json
 from pipeline.gallery import adapters, dataset, folder
 from pipeline.gallery.build import Made, update
-from pipeline.gallery.found import Found, alone, below
+from pipeline.gallery.found import Found, below
 from pipeline.gallery.index import discover
 from pipeline.gallery.reader import Reader
 from pipeline.params import Clips, Params
@@ -59,7 +60,7 @@ def main() -> None:
     raw = (params.datasets[args.dataset].videos if params and args.dataset in params.datasets else "") or f"data/{args.dataset}/raw"
     found = dataset.find(args.dataset, args.split, home=job.home, raw=args.raw or raw)
     for adapter, target in job.targets.items():
-        with alone(target.parent, str(target)):
+        with only_one(target.with_name(".lock"), told=f"another process updates {target}"):
             job.update(adapter, found)
 
 
@@ -83,7 +84,7 @@ def _prepare(args: argparse.Namespace, params: Params | None) -> Job:
 def _folder(job: Job, source: Path, texts: list[str] | None) -> None:
     """Adapters that were trained on equal clips share them."""
     gallery = job.indexes.absolute() / job.gallery
-    with alone(gallery, f"gallery {job.gallery}"):
+    with only_one(gallery / ".lock", told=f"another process updates gallery {job.gallery}"):
         files = folder.read(source, without=job.indexes)
         made: dict[str, Found] = {}
         for adapter in job.targets:

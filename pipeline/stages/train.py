@@ -4,16 +4,15 @@ import argparse
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import torch
 from dvclive.live import Live
 
-from pipeline import checkpoint, device, methods, record, registry
+from pipeline import alone, checkpoint, device, methods, record, registry
 from pipeline.clip import FrozenClip, load_backbone
 from pipeline.cost import parameters
 from pipeline.data import Split, open_split
@@ -52,7 +51,8 @@ def main() -> None:
         settings = scaled(settings, read_json(args.search)["gain"])
     job = prepare(args, settings=settings, seed=args.seed)
     state = args.adapter.with_name(f"state-{job.fingerprint}.pt")
-    lock = _only_one(args.adapter.with_name(".train.lock")) if job.team.first else contextlib.nullcontext()
+    told = f"a training that outlived its Snakemake is at work in {args.adapter.parent}"  # two would write the same files
+    lock = alone.only_one(args.adapter.with_name(".train.lock"), told=told) if job.team.first else contextlib.nullcontext()
     with lock:
         _train(args, job, settings, state)
 
@@ -93,22 +93,6 @@ def _train(args: argparse.Namespace, job: Job, settings: Train, state: Path) -> 
     )
     for old in args.adapter.parent.glob("state-*"):
         old.unlink()
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Wait for a training of the same run whose Snakemake was killed: two would write the same files."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        print(f"a training that outlived its Snakemake is at work in {path.parent}; waiting for its end", flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def prepare(args: argparse.Namespace, *, settings: Train, seed: int) -> Job:
