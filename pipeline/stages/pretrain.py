@@ -25,7 +25,9 @@ def main() -> None:
 
     def report(step: int, steps: int, loss: float) -> None:
         if step % max(steps // 20, 1) == 0:
-            print(f"step {step} of {steps}: loss {loss:.3f}, {time.perf_counter() - start:.0f} s", flush=True)
+            seconds = time.perf_counter() - start
+            left = seconds / max(step, 1) * (steps - step)
+            print(f"step {step} of {steps}: loss {loss:.3f}, {seconds:.0f} s, {left:.0f} s left", flush=True)
 
     weights = pretrain(settings, device=place, report=report)
     with whole(args.weights) as part:
