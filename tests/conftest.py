@@ -58,3 +58,12 @@ def make_batch(seed=1, *, long=False):
 @pytest.fixture
 def batch():
     return make_batch()
+
+
+@pytest.fixture
+def one_thread():
+    """Of torch, as in evaluation: another number may round sums differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -18,6 +18,7 @@ from pipeline.encoder import Encoder
 from pipeline.params import Backbone, Train
 from pipeline.video.store import Videos
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 SHAPE = {"frames": {"number": 4, "size": 64, "grid": "centres"}, "words": 12}
@@ -123,14 +124,6 @@ def expected(folder):
         code = f"from tests.test_encoder import alone; alone({str(folder)!r}, {run!r})"
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     return {run: dict(np.load(folder / f"{run}.npz")) for run in RUNS}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def check(encoder, run, expected):

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.gallery.index import Gallery
 from pipeline.gallery.session import Session
+from pipeline.parse import refuse_unknown
 
 Row = dict[str, Any]
 NEAR = 2000  # names that are compared with a mistyped one
@@ -38,8 +39,8 @@ class Answer:
 def choose(there: Sequence[str], *, wanted: Sequence[str], gallery: str | None, method: str) -> list[str]:
     """Names of the indexes to search: those that are `wanted`, whole or by their run; else that of the `method`, or the only one."""
     galleries = sorted({name.split("/")[0] for name in there})
-    if gallery is not None and gallery not in galleries:
-        raise _unknown("gallery", gallery, galleries)
+    if gallery is not None:
+        refuse_unknown(gallery, galleries, what="there is no gallery", there="there are")
     known = [name for name in there if gallery in (None, name.split("/")[0])]
     if wanted:
         return list(dict.fromkeys(_one(known, name) for name in wanted))
@@ -54,7 +55,8 @@ def choose(there: Sequence[str], *, wanted: Sequence[str], gallery: str | None, 
 def _one(known: Sequence[str], wanted: str) -> str:
     fitting = [name for name in known if name == wanted] or [name for name in known if f"/{wanted}/" in f"/{name}/"]
     if not fitting:
-        raise _unknown("index", wanted, [*known, *sorted({name.split("/")[2] for name in known})])
+        runs = sorted({name.split("/")[2] for name in known})
+        refuse_unknown(wanted, [*known, *runs], what="there is no index", there="there are")
     if len(fitting) > 1:
         raise ValueError(f"{wanted!r} could be {' or '.join(fitting)}; write the whole name, or choose with --gallery")
     return fitting[0]
@@ -69,13 +71,10 @@ def find(gallery: Gallery, video: str) -> int | Path:
             return row
     if Path(video).is_file():
         return Path(video)
-    raise _unknown("video", video, [*table["video_id"][:NEAR], *table["source"][:NEAR]], f"{gallery.name} has {len(table)}, or give a file")
-
-
-def _unknown(what: str, name: str, known: Sequence[str], there: str = "") -> ValueError:
-    near = difflib.get_close_matches(name, known, n=1)
+    # Too many to list them, as for other names.
+    near = difflib.get_close_matches(video, [*table["video_id"][:NEAR], *table["source"][:NEAR]], n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return ValueError(f"there is no {what} {name!r}; {hint}{there or 'there are: ' + ', '.join(known)}")
+    raise ValueError(f"there is no video {video!r}; {hint}{gallery.name} has {len(table)}, or give a file")
 
 
 def videos(session: Session, names: Sequence[str], asked: str | None, like: str | None, k: int) -> list[Answer]:

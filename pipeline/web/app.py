@@ -12,10 +12,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from pipeline.gallery.index import Hit
-from pipeline.gallery.session import Session
+from pipeline.gallery.session import MAX_QUERY, Session
 from pipeline.web import answers
 from pipeline.web.answers import Answer
-from pipeline.web.asked import QUERY, Asked, K, Refused
+from pipeline.web.asked import Asked, K, Refused
 from pipeline.web.guard import Guard, Json, refusal
 from pipeline.web.media import Media
 from pipeline.web.upload import BYTES, Uploads, forget
@@ -43,12 +43,12 @@ class Page:
                 "other": [{"name": name, "reason": reason} for name, reason in session.other.items()],
             }
         )
-        return Json(found | {"limits": {"query": QUERY, "k": K, "bytes": BYTES}})
+        return Json(found | {"limits": {"query": MAX_QUERY, "k": K, "bytes": BYTES}})
 
     async def search(self, request: Request) -> Response:
         """Videos for a sentence."""
         asked = Asked(request.scope["query_string"], needed=("index", "q"), free=("k",))
-        (name,), query, k = asked.exact("index"), asked.text("q", most=QUERY), _k(asked)
+        (name,), query, k = asked.exact("index"), asked.text("q", most=MAX_QUERY), _k(asked)
         if not query:
             raise Refused(400, "type what the video shows")
         return await self._searched(name, lambda session: session.text(name, query, k))
@@ -74,7 +74,7 @@ class Page:
     async def probe(self, request: Request) -> Response:
         """The score of a video for a sentence, forwards and backwards."""
         asked = Asked(request.scope["query_string"], needed=("index", "video", "q"))
-        (name,), (video_id,), query = asked.exact("index"), asked.exact("video"), asked.text("q", most=QUERY)
+        (name,), (video_id,), query = asked.exact("index"), asked.exact("video"), asked.text("q", most=MAX_QUERY)
         if not query:
             raise Refused(400, "type a sentence with a direction, such as “moves up”")
         return Json(await self._timed(lambda session: answers.probe(session, name, video_id, query)))

@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl
 
 from pipeline.parse import refuse_unknown
 
-QUERY = 1000  # characters of a sentence
 NAME = 1000  # characters of the name of an index or a video
 K = 100  # results
 FIELDS = 16  # parameters of one request

@@ -114,8 +114,5 @@ def dataset(made, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _as_in_evaluation(one_thread):
+    """Every test here."""

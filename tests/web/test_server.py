@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.gallery.session import MAX_QUERY
 from pipeline.web import connection, pictures, server, upload, worker
-from pipeline.web.asked import QUERY, K
+from pipeline.web.asked import K
 from tests.web.running import ALONE, ask, said, serving
 from tests.web.world import FPS, FRAMES, Session, draw
 
@@ -34,7 +35,7 @@ def test_the_indexes_are_told_with_what_a_page_says_of_them(port):
     first, bare = told["indexes"][0], told["indexes"][-1]
     assert (first["run"], first["videos"], first["captions"]) == ("vop", 14, 14) and (bare["captions"], bare["examples"]) == (0, [])
     assert {one["directed"] for one in first["examples"]} == {True, False} and len(first["examples"]) == 6
-    assert told["limits"] == {"query": QUERY, "k": K, "bytes": upload.BYTES} and told["other"][0]["name"] == "motion/ViT-B-32/vop/0"
+    assert told["limits"] == {"query": MAX_QUERY, "k": K, "bytes": upload.BYTES} and told["other"][0]["name"] == "motion/ViT-B-32/vop/0"
 
 
 def test_a_search_gives_what_the_session_finds_in_its_order(port, session):
@@ -81,7 +82,7 @@ def test_a_playlist_is_no_video_whatever_it_points_to(port, tmp_path):
     [
         ("/api/search", {"index": VOP}, 400, "the parameter q is missing"),
         ("/api/search", {"index": VOP, "q": " \t "}, 400, "type what the video shows"),
-        ("/api/search", {"index": VOP, "q": "x" * (QUERY + 1)}, 400, "q has 1,001 characters, and at most 1,000"),
+        ("/api/search", {"index": VOP, "q": "x" * (MAX_QUERY + 1)}, 400, "q has 1,001 characters, and at most 1,000"),
         ("/api/search", {"index": VOP, "q": "a\0b"}, 400, "cannot be printed"),
         ("/api/search", {"index": VOP, "q": b"\xff"}, 400, "not UTF-8"),
         ("/api/search", {"index": VOP, "q": "a", "k": 0}, 400, "k is a whole number from 1 to 100, not '0'"),

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from pipeline import embeddings
 from pipeline.gallery.session import Session
@@ -26,9 +25,8 @@ def indexed(finished, tmp_path_factory):
     return checkout
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_top_ten_and_scores_are_those_of_score_for_every_method(indexed):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     session = Session(indexed.folder / "indexes", place="cpu")
     texts = pd.read_parquet(indexed.folder / "work/motion/test/captions.parquet")["text"].tolist()
     for method in METHODS:
@@ -41,7 +39,6 @@ def test_top_ten_and_scores_are_those_of_score_for_every_method(indexed):
             # Scores that rounding makes equal may change places.
             np.testing.assert_allclose(expected[row][[hit.row for hit in hits]], expected[row][best], atol=2e-7)
             assert [hit.video_id for hit in hits] == [made.video_id[hit.row] for hit in hits]
-    torch.set_num_threads(threads)
 
 
 def test_an_index_is_made_again_only_when_its_run_changes(indexed):
