@@ -60,6 +60,10 @@ class Visit:
             assert time.monotonic() < deadline, f"never: {expression}"
             self.page.wait_for_timeout(20)
 
+    def asked(self):
+        """What the address asks. The page itself says it: what Playwright remembers of it lags behind."""
+        return self.page.evaluate("location.search")
+
     def names(self, side=0):
         """The videos of a side, in their order."""
         return self.page.locator(".side").nth(side).locator(".tile").evaluate_all("tiles => tiles.map(tile => tile.dataset.key)")
