@@ -26,7 +26,7 @@ from pipeline import checkpoint, device, methods
 from pipeline.clip import FrozenClip, build, load_backbone
 from pipeline.encoder import Encoder
 from pipeline.files import write_json
-from pipeline.params import Backbone, Train
+from pipeline.params import Backbone, Clips, Train
 from pipeline.stages import guarded
 
 METHODS = ("zero_shot", "vop", "mv_adapter", "lora", "bias", "full_finetune")
@@ -76,7 +76,7 @@ def _write(args: argparse.Namespace) -> None:
     model = build(args.backbone)
     save_file({name: value.contiguous().clone() for name, value in model.state_dict().items()}, args.folder / "weights.safetensors")
     clip = FrozenClip(model, name=args.backbone)
-    shape = {"frames": {"number": args.frames, "size": clip.image_size, "grid": "centres"}, "words": 32}
+    shape = {"frames": {"number": args.frames, "size": clip.image_size, "grid": "centres"}, "words": 32, "clips": asdict(Clips())}
     about = {"shape": shape, "train": asdict(Train()), "backbone": clip.name, "backbone_digest": clip.digest}
     for name in {*args.methods, args.method, "zero_shot"}:
         method = methods.load(name, config={})
@@ -130,7 +130,7 @@ def throughput(args: argparse.Namespace) -> dict[str, Any]:
     """Videos a second of zero_shot, and its rate as a share of that of plain open_clip, round by round."""
     encoder = _encoder(args)
     encoder.add("zero_shot", args.folder / "zero_shot.safetensors")
-    plain = load_backbone(args.backbone, weights=str(args.folder / "weights.safetensors"))
+    plain = load_backbone(Backbone(args.backbone, str(args.folder / "weights.safetensors")))
     size = plain.image_size
     frames = torch.randint(0, 256, (args.videos, args.frames, 3, size, size), dtype=torch.uint8)
     mask = torch.ones(frames.shape[:2], dtype=torch.bool)

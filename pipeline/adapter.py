@@ -10,8 +10,7 @@ import torch
 
 from pipeline import checkpoint, configuration, device
 from pipeline.encoder import Encoder
-from pipeline.params import Backbone, Clips, Params
-from pipeline.parse import parse
+from pipeline.params import Backbone
 from pipeline.video.files import read_video
 
 NAME = "adapter"
@@ -23,12 +22,11 @@ class Adapter:
 
     def __init__(self, adapter: Path, *, weights: str | Path | None, place: str) -> None:
         self.header: dict[str, Any] = checkpoint.read_header(adapter)
-        found = _parameters(adapter)
-        named = str(weights) if weights is not None else _weights(adapter, found, self.header)
-        self.clips = _clips(adapter, found, self.header)
-        self._encoder = Encoder(Backbone(name=self.header["backbone"], weights=named), device=device.choose(place))
+        backbone = Backbone(self.header["backbone"], str(weights)) if weights is not None else _backbone(adapter, self.header)
+        self._encoder = Encoder(backbone, device=device.choose(place))
         self._encoder.add(NAME, adapter)
-        self.frames = self._encoder.shape(NAME).frames
+        shape = self._encoder.shape(NAME)
+        self.frames, self.clips = shape.frames, shape.clips
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors (Q, E) of sentences."""
@@ -58,37 +56,17 @@ class Adapter:
             raise ValueError("this adapter weighs frames by each query, so a video has no single vector; use pipeline.encoder.Encoder")
 
 
-def _parameters(adapter: Path) -> tuple[Params, Path] | None:
-    """The params.yaml beside the folder `runs/` that an adapter lies in, and its folder."""
+def _backbone(adapter: Path, header: dict[str, Any]) -> Backbone:
+    """What the params.yaml names beside the folder `runs/` that an adapter lies in. ValueError if nothing says it."""
     # Not resolved: the files of a DVC workspace may be links into its cache.
     for folder in adapter.absolute().parents:
-        if folder.name == "runs" and (folder.parent / "params.yaml").is_file():
-            return configuration.load(folder.parent / "params.yaml"), folder.parent
-    return None
-
-
-def _weights(adapter: Path, found: tuple[Params, Path] | None, header: dict[str, Any]) -> str:
-    """The backbone's file or tag. ValueError if nothing says it."""
-    if found is None:
-        raise ValueError(
-            f"{adapter} does not lie in a runs/ folder beside a params.yaml that names its backbone {header['backbone']}; "
-            "give weights: a file, or a tag of open_clip"
-        )
-    params, root = found
-    if params.backbone.name != header["backbone"]:
-        raise ValueError(
-            f"{adapter} was trained on backbone {header['backbone']}, and {root / 'params.yaml'} names {params.backbone.name}; give weights"
-        )
-    weights = params.backbone.weights
-    return str(root / weights) if Path(weights).suffix else weights
-
-
-def _clips(adapter: Path, found: tuple[Params, Path] | None, header: dict[str, Any]) -> Clips:
-    """How videos become clips. ValueError if neither the header nor params.yaml says it."""
-    if "clips" in header["shape"]:
-        return parse(Clips, header["shape"]["clips"], where=f"{adapter}: shape: clips")
-    if found is None or header["dataset"] not in found[0].datasets:  # an adapter of before its header told
-        raise ValueError(
-            f"{adapter} does not say how its clips were made; put it back into its runs/ beside params.yaml, or train it again"
-        )
-    return found[0].datasets[header["dataset"]].clips
+        path = folder.parent / "params.yaml"
+        if folder.name == "runs" and path.is_file():
+            backbone = configuration.load(path).backbone
+            if backbone.name != header["backbone"]:
+                raise ValueError(f"{adapter} was trained on backbone {header['backbone']}, and {path} names {backbone.name}; give weights")
+            return backbone.seen_from(folder.parent)
+    raise ValueError(
+        f"{adapter} does not lie in a runs/ folder beside a params.yaml that names its backbone {header['backbone']}; "
+        "give weights: a file, or a tag of open_clip"
+    )

@@ -16,6 +16,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pipeline import levels
+from pipeline.params import Backbone
 from pipeline.tower import Tower
 
 TINY = Path(__file__).parent / "clip-tiny.json"
@@ -155,20 +156,18 @@ class FrozenClip(nn.Module):
         return levels.text_at(level, ids, None if said is None else said.to(self.mean.dtype), self.model, self.text, start=start)
 
 
-def load_backbone(name: str, *, weights: str) -> FrozenClip:
-    """Open a CLIP by its open_clip architecture name; `weights` is a pretrained tag of open_clip or a file.
+def load_backbone(backbone: Backbone) -> FrozenClip:
+    """Open a CLIP by its open_clip architecture name, with the weights of a pretrained tag of open_clip or of a file.
 
     Raises ValueError for an unknown name, a tower that the seam cannot run, a tag whose weights were trained with another activation
     (of a file nobody can tell), weights of another architecture or resolution, and weights that cannot be had here.
     """
-    _check_activation(name, weights)
+    name = backbone.name
+    _check_activation(name, backbone.weights)
     model = build(name)
-    path = Path(weights)
-    if path.suffix:
-        if not path.is_file():
-            raise ValueError(f"backbone.weights: there is no file {weights!r}; put the checkpoint of {name} there")
-    else:
-        path = _download(name, weights)
+    path = backbone.file or _download(name, backbone.weights)
+    if not path.is_file():
+        raise ValueError(f"backbone.weights: there is no file {str(path)!r}; put the checkpoint of {name} there")
     try:
         _load(model, path)
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AssertionError) as error:

@@ -20,6 +20,7 @@ from pipeline.params import Backbone, Dataset, Train
 from pipeline.parse import parse, refuse_unknown
 
 NEEDED = ("run", "config", "shape", "train", "backbone", "backbone_digest")
+SHAPE = ("frames", "words", "clips")  # how videos of one's own become what the adapter was trained on
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Encoder:
 
     def __init__(self, backbone: Backbone, *, device: torch.device) -> None:
         self.device = device
-        self.clip = load_backbone(backbone.name, weights=backbone.weights).to(device)
+        self.clip = load_backbone(backbone).to(device)
         self._kept: dict[str, _Kept] = {}
         self._current: str | None = None
 
@@ -64,7 +65,7 @@ class Encoder:
         ValueError if `adapter` is no checkpoint, belongs to another backbone, or does not fit the code of its method.
         """
         header = checkpoint.read_header(adapter)
-        absent = [key for key in NEEDED if key not in header]
+        absent = [key for key in NEEDED if key not in header] or [f"shape: {key}" for key in SHAPE if key not in header["shape"]]
         if absent:
             raise ValueError(f"{adapter}: its header lacks {', '.join(absent)}; train it again")
         checkpoint.refuse_other_backbone(header, self.clip, adapter)
@@ -105,7 +106,7 @@ class Encoder:
         return self._of(name).attached.query_temperature
 
     def shape(self, name: str) -> Dataset:
-        """Of its header, with defaults: frames, words, clips."""
+        """Of its header: frames, words, clips."""
         return self._of(name).shape
 
     def use(self, name: str) -> None:

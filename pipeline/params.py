@@ -4,7 +4,8 @@ A key that is not here is an error with a suggestion. A comment after a field is
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import MISSING
@@ -99,6 +100,16 @@ class Backbone:
 
     name: str = MISSING
     weights: str = MISSING
+
+    @property
+    def file(self) -> Path | None:
+        """The weights if they are a file, which has an ending; a tag of open_clip has none."""
+        path = Path(self.weights)
+        return path if path.suffix else None
+
+    def seen_from(self, folder: Path) -> "Backbone":
+        """The same where a file is named as it is in `folder`."""
+        return replace(self, weights=str(folder / self.file)) if self.file else self
 
 
 @dataclass

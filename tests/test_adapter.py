@@ -16,8 +16,6 @@ from pipeline.video.files import read_video
 from pipeline.world import files, scene
 from tests.test_encoder import ROOT, SHAPE, TEXTS, write_adapter, write_backbone
 
-CLIPS = {"short_side": 96, "fps": 6}
-
 
 def write_videos(folder):
     """Two video files of other forms."""
@@ -36,13 +34,11 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     params = OmegaConf.load(ROOT / "params.yaml")
     params.backbone.weights = "work/weights.safetensors"
-    params.datasets.motion.clips = CLIPS
     OmegaConf.save(params, folder / "params.yaml")
     (folder / "work").mkdir()
     weights = write_backbone(folder / "work/weights.safetensors")
     for run, config in (("vop", {}), ("cm_adapter", {"pooling": "query"})):
-        write_adapter(place(folder, run), weights, run, config, shape=SHAPE | {"clips": CLIPS}, dataset="motion")
-    write_adapter(place(folder, "older"), weights, "vop", dataset="motion")
+        write_adapter(place(folder, run), weights, run, config, dataset="motion")
     write_videos(folder / "videos")
     return folder
 
@@ -58,13 +54,12 @@ def test_importing_the_package_imports_no_torch():
     )
 
 
-@pytest.mark.parametrize("run", ["vop", "older"])
-def test_an_adapter_in_its_place_needs_nothing_else(folder, run):
-    model = pipeline.load(place(folder, run), device="cpu")
+def test_an_adapter_in_its_place_needs_nothing_else(folder):
+    model = pipeline.load(place(folder, "vop"), device="cpu")
     videos = sorted((folder / "videos").iterdir())
     encoder = Encoder(Backbone("clip-tiny", str(folder / "work/weights.safetensors")), device=torch.device("cpu"))
-    encoder.add("it", place(folder, run))
-    seen = [read_video(path, clips=Clips(**CLIPS), frames=Frames(number=4, size=64))[:2] for path in videos]
+    encoder.add("it", place(folder, "vop"))
+    seen = [read_video(path, clips=Clips(**SHAPE["clips"]), frames=Frames(number=4, size=64))[:2] for path in videos]
     frames, masks = (torch.from_numpy(np.stack([np.asarray(pair[part]) for pair in seen])) for part in (0, 1))
     np.testing.assert_array_equal(model.encode_videos(videos), encoder.videos("it", frames, masks).video, strict=True)
     np.testing.assert_array_equal(model.encode_texts(TEXTS), encoder.texts("it", TEXTS), strict=True)
@@ -72,16 +67,13 @@ def test_an_adapter_in_its_place_needs_nothing_else(folder, run):
     assert model.header["run"] == "vop"
 
 
-def test_elsewhere_it_needs_weights_and_of_an_older_one_its_place(folder, tmp_path):
-    for run in ("vop", "older"):
-        shutil.copy(place(folder, run), tmp_path / f"{run}.safetensors")
+def test_elsewhere_it_needs_weights(folder, tmp_path):
+    shutil.copy(place(folder, "vop"), tmp_path / "vop.safetensors")
     with pytest.raises(ValueError, match="vop.safetensors does not lie in a runs/ folder .* clip-tiny; give weights"):
         pipeline.load(tmp_path / "vop.safetensors")
     weights = folder / "work/weights.safetensors"
     moved = pipeline.load(tmp_path / "vop.safetensors", weights, device="cpu")
     np.testing.assert_array_equal(moved.encode_texts(TEXTS), pipeline.load(place(folder, "vop"), device="cpu").encode_texts(TEXTS))
-    with pytest.raises(ValueError, match="older.safetensors does not say how its clips were made"):
-        pipeline.load(tmp_path / "older.safetensors", weights)
 
 
 def test_another_backbone_a_weighing_method_and_a_file_that_is_no_video_are_refused(folder, tmp_path):

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from pipeline import configuration
-from tests.test_adapter import CLIPS, write_videos
-from tests.test_encoder import ROOT, SHAPE, write_adapter, write_backbone
+from tests.test_adapter import write_videos
+from tests.test_encoder import ROOT, write_adapter, write_backbone
 
 PAGE = (ROOT / "docs/adapters.md").read_text(encoding="utf-8")
 CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     (folder / "work/clip-tiny").mkdir(parents=True)
     weights = write_backbone(folder / "work/clip-tiny/weights.safetensors")
-    write_adapter(folder / "vop.safetensors", weights, "vop", shape=SHAPE | {"clips": CLIPS}, dataset="motion")
+    write_adapter(folder / "vop.safetensors", weights, "vop", dataset="motion")
     write_videos(folder / "videos")
     return folder
 

@@ -6,13 +6,14 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.clip import FrozenClip, build, load_backbone
+from pipeline.params import Backbone
 from tests.conftest import small_clip
 
 
 @pytest.mark.parametrize("tag", ["openai", "metaclip_400m"])
 def test_weights_for_another_activation_are_refused_with_the_right_name(tag):
     with pytest.raises(ValueError, match=r"set backbone.name: ViT-B-32-quickgelu"):
-        load_backbone("ViT-B-32", weights=tag)
+        load_backbone(Backbone("ViT-B-32", tag))
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_weights_for_another_activation_are_refused_with_the_right_name(tag):
 )
 def test_towers_that_cannot_be_run_block_by_block_are_refused_by_name(name, sentence):
     with pytest.raises(ValueError, match=sentence):
-        load_backbone(name, weights="missing.pt")
+        load_backbone(Backbone(name, "missing.pt"))
 
 
 def test_without_network_one_sentence_says_which_file_to_put_where(monkeypatch):
@@ -37,24 +38,24 @@ def test_without_network_one_sentence_says_which_file_to_put_where(monkeypatch):
 
     monkeypatch.setattr(open_clip, "download_pretrained", offline)
     with pytest.raises(ValueError, match=r"ViT-B-32-quickgelu \(.*patch32.*\) could not .* set backbone.weights to its path") as caught:
-        load_backbone("ViT-B-32-quickgelu", weights="openai")
+        load_backbone(Backbone("ViT-B-32-quickgelu", "openai"))
     assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_tag_lists_the_known_ones():
     with pytest.raises(ValueError, match="it has .*openai"):
-        load_backbone("ViT-B-32-quickgelu", weights="opanai")
+        load_backbone(Backbone("ViT-B-32-quickgelu", "opanai"))
 
 
 def test_a_missing_a_foreign_and_a_damaged_file_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"there is no file .*none.pt"):
-        load_backbone("clip-tiny", weights=str(tmp_path / "none.pt"))
+        load_backbone(Backbone("clip-tiny", str(tmp_path / "none.pt")))
     torch.save(small_clip().model.state_dict(), tmp_path / "small.pt")
     with pytest.raises(ValueError, match=r"small.pt does not hold the weights of clip-tiny"):
-        load_backbone("clip-tiny", weights=str(tmp_path / "small.pt"))
+        load_backbone(Backbone("clip-tiny", str(tmp_path / "small.pt")))
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
     with pytest.raises(ValueError, match="cut.safetensors"):
-        load_backbone("clip-tiny", weights=str(tmp_path / "cut.safetensors"))
+        load_backbone(Backbone("clip-tiny", str(tmp_path / "cut.safetensors")))
 
 
 def test_positions_of_another_resolution_are_refused_not_stretched(tmp_path):
@@ -62,7 +63,7 @@ def test_positions_of_another_resolution_are_refused_not_stretched(tmp_path):
     state["visual.positional_embedding"] = torch.zeros(26, 128)
     torch.save(state, tmp_path / "larger.pt")
     with pytest.raises(ValueError, match=r"larger.pt .* visual.positional_embedding has the shape \(26, 128\), expected \(17, 128\)"):
-        load_backbone("clip-tiny", weights=str(tmp_path / "larger.pt"))
+        load_backbone(Backbone("clip-tiny", str(tmp_path / "larger.pt")))
 
 
 def test_a_pickle_that_asks_for_code_is_refused_and_not_run(tmp_path):
@@ -74,7 +75,7 @@ def test_a_pickle_that_asks_for_code_is_refused_and_not_run(tmp_path):
 
     torch.save({"model": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(ValueError, match="evil.pt"):
-        load_backbone("clip-tiny", weights=str(tmp_path / "evil.pt"))
+        load_backbone(Backbone("clip-tiny", str(tmp_path / "evil.pt")))
     assert not target.exists()
 
 
@@ -82,7 +83,7 @@ def test_the_tiny_clip_and_a_file_of_weights_go_through_the_same_door(tmp_path):
     torch.manual_seed(0)
     model = build("clip-tiny")
     save_file(model.state_dict(), tmp_path / "w.safetensors")
-    clip = load_backbone("clip-tiny", weights=str(tmp_path / "w.safetensors"))
+    clip = load_backbone(Backbone("clip-tiny", str(tmp_path / "w.safetensors")))
     assert clip.digest == FrozenClip(model, name="clip-tiny").digest
     assert (clip.image_size, clip.context_length, len(clip.vision.blocks), clip.vision.width) == (64, 32, 4, 128)
 

@@ -21,7 +21,11 @@ from pipeline.video.store import Videos
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
-SHAPE = {"frames": {"number": 4, "size": 64, "grid": "centres"}, "words": 12}
+SHAPE = {
+    "frames": {"number": 4, "size": 64, "grid": "centres"},
+    "words": 12,
+    "clips": {"short_side": 64, "fps": 6, "crf": 20, "seconds": 0.0, "pixels": "square"},
+}
 # The default run, methods that train LayerNorms, biases, heads, weights, and one that weighs frames by each query.
 RUNS = {
     "zero_shot": {},
@@ -60,7 +64,7 @@ def write_backbone(path, seed=0):
 
 def write_adapter(path, weights, run, config=None, *, seed=3, without=(), **changes):
     """An adapter whose tensors have moved, as training would move them."""
-    clip = load_backbone("clip-tiny", weights=str(weights))
+    clip = load_backbone(Backbone("clip-tiny", str(weights)))
     torch.manual_seed(seed)
     method = methods.load(run, config=config or {})
     methods.attach(clip, method, shape=methods.Shape(4, 12))
@@ -107,7 +111,7 @@ def alone(folder, *runs):
     """What `embed` makes of each with nothing but its adapter; written to files. Run in a process of its own."""
     (run,) = runs
     device.prepare(CPU, threads=1, seed=0)
-    clip: FrozenClip = load_backbone("clip-tiny", weights=f"{folder}/weights.safetensors")
+    clip: FrozenClip = load_backbone(Backbone("clip-tiny", f"{folder}/weights.safetensors"))
     source = Path(folder, f"{run}.safetensors")
     methods.attach(clip, methods.load(run, config=checkpoint.read_header(source)["config"]), shape=methods.Shape(4, 12))
     checkpoint.load_into(clip, source)
@@ -181,7 +185,7 @@ def test_adding_does_not_draw_from_the_callers_random_numbers(folder):
     assert torch.equal(torch.rand(3), wanted)
 
 
-@pytest.mark.parametrize("damage", ["backbone", "tensors", "header", "text", "config"])
+@pytest.mark.parametrize("damage", ["backbone", "tensors", "header", "clips", "text", "config"])
 def test_what_is_refused_names_the_file_and_leaves_the_others_as_they_were(folder, expected, tmp_path, damage):
     encoder, path, weights = opened(folder, "bias"), tmp_path / "bad.safetensors", folder / "weights.safetensors"
     encoder.use("bias")
@@ -194,6 +198,9 @@ def test_what_is_refused_names_the_file_and_leaves_the_others_as_they_were(folde
     elif damage == "header":
         write_adapter(path, weights, "vop", train=None, shape=None)
         message = "bad.safetensors: its header lacks shape, train"
+    elif damage == "clips":
+        write_adapter(path, weights, "vop", shape={key: value for key, value in SHAPE.items() if key != "clips"})
+        message = "bad.safetensors: its header lacks shape: clips; train it again"
     elif damage == "config":
         write_adapter(path, weights, "vop", {"visual_prompts": 3})
         tensors = load_file(path)

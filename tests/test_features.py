@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from pipeline import features, methods, stores
 from pipeline.clip import build, load_backbone
 from pipeline.data import Files, open_split
-from pipeline.params import Dataset, Frames
+from pipeline.params import Backbone, Dataset, Frames
 from pipeline.stages import features as stage
 from pipeline.video.store import Videos
 from tests.conftest import make_batch, small_clip
@@ -176,7 +176,7 @@ def test_the_stage_writes_captions_as_the_function_does(tmp_path, monkeypatch):
     }  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["x", *(str(word) for key, value in options.items() for word in (f"--{key}", value))])
     stage.main()
-    clip = load_backbone("clip-tiny", weights=str(weights))
+    clip = load_backbone(Backbone("clip-tiny", str(weights)))
     ids = clip.tokenize(CAPTIONS, num_words=12)
     found = stores.text_store(options["out"], clip=clip, ids=ids, caption_ids=IDS)
     with torch.no_grad():

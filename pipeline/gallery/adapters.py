@@ -8,7 +8,6 @@ from typing import Any
 
 from pipeline import checkpoint, configuration
 from pipeline.encoder import Encoder
-from pipeline.gallery.found import below
 from pipeline.gallery.index import NAME
 from pipeline.params import Backbone, Dataset, Params, Train
 
@@ -62,8 +61,3 @@ def backbone(params: Params | None, name: str | None, weights: str | None) -> Ba
     if name and name != params.backbone.name:
         raise ValueError(f"params.yaml names backbone {params.backbone.name}, not {name}; give --weights, too")
     return Backbone(params.backbone.name, weights or params.backbone.weights)
-
-
-def weights_below(weights: str, home: Path) -> str:
-    """The same for weights that are a file; a tag of open_clip, which has no ending, stays."""
-    return below(Path(weights), home) if Path(weights).suffix else weights

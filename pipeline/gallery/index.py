@@ -105,6 +105,12 @@ class Gallery:
         rows = self._reader.rows(np.array([row]))
         return Encoded(video=rows.video, frames=rows.frames, mask=rows.mask)
 
+    def times(self, row: int) -> list[float]:
+        """Seconds in its clip of the real frames of a video."""
+        times, mask = self._reader.row("times", row), self._reader.row("mask", row)
+        seconds: list[float] = times[mask].tolist()
+        return seconds
+
     def clip(self, row: int) -> Path:
         """The clip of a video. ValueError if the index names a file that is none of its clips."""
         root, clip = str(self.about["root"]), str(self.videos["clip"][row])

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,15 @@ from pipeline.video.files import read_video
 from pipeline.video.store import sampled
 
 MAX_QUERY = 1000  # characters
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The scores of a sentence with a video and with its real frames in reverse order; `times`: seconds in its clip of those frames."""
+
+    forwards: float
+    backwards: float
+    times: list[float]
 
 
 class Session:
@@ -101,8 +111,8 @@ class Session:
                 scores[asked] = -np.inf
             return scores
 
-    def probe(self, name: str, query: str, row: int) -> tuple[float, float]:
-        """The score of a video for a sentence, and that of its real frames in reverse order."""
+    def probe(self, name: str, query: str, row: int) -> Probe:
+        """What an adapter makes of the order of the frames of a video."""
         with self._lock:
             gallery, encoder = self.gallery(name), self.encoder
             adapter, clip = self._shelf.adapter(name), gallery.clip(_checked(gallery, row))
@@ -114,7 +124,7 @@ class Session:
                 scores = nearest.products(nearest.vector(both), said)
             else:
                 scores = nearest.weighed(said[None], both, temperature=gallery.temperature)[0]
-            return float(scores[0]), float(scores[1])
+            return Probe(float(scores[0]), float(scores[1]), gallery.times(row))
 
     def said(self, name: str, query: str) -> np.ndarray:
         """(E,): a sentence as the adapter of an index sees it."""
@@ -135,9 +145,7 @@ class Session:
         with self._lock:
             self.gallery(name)
             adapter = self._shelf.adapter(name)
-            header, shape = self.encoder.header(adapter), self.encoder.shape(adapter)
-        if "clips" not in header["shape"]:
-            raise ValueError(f"the adapter of {name} does not say how its clips were made, so it compares no other video; train it again")
+            shape = self.encoder.shape(adapter)
         pictures, mask, _ = read_video(path, clips=shape.clips, frames=shape.frames)  # long, and others may search meanwhile
         with self._lock:
             self.gallery(name)

@@ -129,9 +129,8 @@ def _most(galleries: list[Gallery], backbone: str | None) -> Gallery | None:
 
 
 def _backbone(gallery: Gallery) -> Backbone:
-    name, weights = (gallery.about["backbone"][key] for key in ("name", "weights"))
-    # A tag of open_clip has no ending, a file has.
-    return Backbone(name, str(home(gallery.path) / weights) if Path(weights).suffix else weights)
+    about = gallery.about["backbone"]
+    return Backbone(about["name"], about["weights"]).seen_from(home(gallery.path))
 
 
 def _adapter(gallery: Gallery) -> str:

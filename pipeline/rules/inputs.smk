@@ -41,8 +41,7 @@ def annotation_files(wildcards):
 
 def backbone_weights(wildcards):
     """The weights are an input when they are a file; open_clip fetches named ones itself."""
-    weights = PARAMS.backbone.weights
-    return [weights] if Path(weights).suffix else []
+    return [PARAMS.backbone.weights] if PARAMS.backbone.file else []
 
 
 def clip_folders(wildcards):

@@ -29,7 +29,7 @@ def main() -> None:
     settings = parse(Train, header["train"], where=str(args.adapter))
     device.prepare(place, threads=args.threads, seed=header["seed"], tf32=settings.tf32, deterministic=settings.deterministic)
     backbone, shape = from_json(Backbone, args.backbone, where="backbone"), parse(Dataset, header["shape"], where=str(args.adapter))
-    clip = load_backbone(backbone.name, weights=backbone.weights)
+    clip = load_backbone(backbone)
     frames, words = shape.frames.number, shape.words
     methods.attach(clip, methods.load(header["run"], config=header["config"]), shape=methods.Shape(frames, words))
     checkpoint.load_into(clip, args.adapter)

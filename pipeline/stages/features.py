@@ -19,7 +19,7 @@ def main() -> None:
     place = device.choose(args.device)
     device.prepare(place, threads=args.threads, seed=0)
     backbone, shape = from_json(Backbone, args.backbone, where="backbone"), from_json(Dataset, args.shape, where="datasets")
-    clip = load_backbone(backbone.name, weights=backbone.weights).to(place)
+    clip = load_backbone(backbone).to(place)
     tower = {"vision": clip.vision, "text": clip.text}[args.tower]
     shared: dict[str, Any] = {
         "clip": clip,

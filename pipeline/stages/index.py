@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,7 @@ from pipeline.gallery.build import Made, update
 from pipeline.gallery.found import Found, below
 from pipeline.gallery.index import discover
 from pipeline.gallery.reader import Reader
-from pipeline.params import Clips, Params
-from pipeline.parse import parse
+from pipeline.params import Params
 from pipeline.stages import guarded
 from pipeline.video.command import recipe
 
@@ -72,12 +72,13 @@ def _prepare(args: argparse.Namespace, params: Params | None) -> Job:
     place = device.choose(args.device)
     device.prepare(place, threads=args.threads, seed=0)
     backbone = adapters.backbone(params, args.backbone, args.weights)
-    _make(backbone.weights)
+    _make(backbone.file)
     encoder = Encoder(backbone, device=place)
     if not args.adapter:
         shape = adapters.plain_shape(params, args.dataset, encoder=encoder)
         args.adapter = [adapters.plain(indexes, gallery, encoder=encoder, shape=shape)]
-    about = {"gallery": gallery, "backbone": {"name": backbone.name, "weights": adapters.weights_below(backbone.weights, home)}}
+    weights = below(backbone.file, home) if backbone.file else backbone.weights
+    about = {"gallery": gallery, "backbone": {"name": backbone.name, "weights": weights}}
     return Job(indexes, gallery, home, encoder, about, _targets(args.adapter, encoder, indexes, gallery))
 
 
@@ -88,7 +89,7 @@ def _folder(job: Job, source: Path, texts: list[str] | None) -> None:
         files = folder.read(source, without=job.indexes)
         made: dict[str, Found] = {}
         for adapter in job.targets:
-            clips = _clips(job.encoder, adapter)
+            clips = job.encoder.shape(adapter).clips
             if recipe(clips) not in made:
                 made[recipe(clips)] = folder.find(files, home=job.home, gallery=gallery, settings=clips, texts=texts)
             job.update(adapter, made[recipe(clips)])
@@ -108,10 +109,10 @@ def _tell(target: Path, made: Made, found: Found) -> None:
             print(f"  {what}: {len(rows) - SHOWN} more", flush=True)
 
 
-def _make(weights: str) -> None:
+def _make(weights: Path | None) -> None:
     """Let the workflow make the weights that it can make, where nothing has asked for them before."""
-    if Path(weights).suffix and not Path(weights).is_file() and Path("Snakefile").is_file():
-        command = ["snakemake", "--cores", "all", weights]
+    if weights and not weights.is_file() and Path("Snakefile").is_file():
+        command = ["snakemake", "--cores", "all", str(weights)]
         print(f"there is no {weights} yet; making it: {' '.join(command)}", file=sys.stderr, flush=True)
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # rules call python by its name
         subprocess.run([sys.executable, "-m", *command], env=os.environ | {"PATH": path}, check=False)
@@ -129,36 +130,34 @@ def _targets(paths: list[Path], encoder: Encoder, indexes: Path, gallery: str) -
     return found
 
 
-def _clips(encoder: Encoder, adapter: str) -> Clips:
-    shape = encoder.header(adapter)["shape"]
-    if "clips" not in shape:
-        raise ValueError(f"{adapter} does not say how its clips were made, so other videos cannot become the same; train it again")
-    return parse(Clips, shape["clips"], where=f"{adapter}: shape: clips")
-
-
 def _refuse_other_source(indexes: Path, gallery: str, source: str) -> None:
     """A gallery is of one dataset or one folder."""
+    for there in (reader.about["source"] for reader in _there(indexes, gallery) if reader):
+        if there != source:
+            raise ValueError(f"gallery {gallery!r} is of {there}; give --name for {source}, or delete {indexes / gallery}")
+
+
+def _tidy(indexes: Path, gallery: str) -> None:
+    """Remove the clips that no index of the gallery names, unless one cannot tell."""
+    used: set[str] = set()
+    for reader in _there(indexes, gallery):
+        if reader is None:
+            return
+        used |= {Path(clip).stem for clip in reader.videos["clip"]} | {row["clip"] for row in reader.about["skipped"] if "clip" in row}
+    folder.tidy(indexes / gallery, used=used)
+
+
+def _there(indexes: Path, gallery: str) -> Iterator[Reader | None]:
+    """The indexes of a gallery, closed again; None for one that cannot be read: it will be made anew."""
     for name, path in discover(indexes).items():
         if name.split("/")[0] == gallery:
             try:
                 reader = Reader(path)
             except ValueError:
-                continue  # it is made anew
-            reader.close()
-            if reader.about["source"] != source:
-                there = reader.about["source"]
-                raise ValueError(f"gallery {gallery!r} is of {there}; give --name for {source}, or delete {indexes / gallery}")
-
-
-def _tidy(indexes: Path, gallery: str) -> None:
-    """Remove the clips that no index of the gallery names."""
-    used: set[str] = set()
-    for name, path in discover(indexes).items():
-        if name.split("/")[0] == gallery:
-            reader = Reader(path)
-            reader.close()
-            used |= {Path(clip).stem for clip in reader.videos["clip"]} | {row["clip"] for row in reader.about["skipped"] if "clip" in row}
-    folder.tidy(indexes / gallery, used=used)
+                yield None
+            else:
+                reader.close()
+                yield reader
 
 
 def _texts(file: Path | None) -> list[str] | None:

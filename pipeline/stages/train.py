@@ -101,7 +101,7 @@ def prepare(args: argparse.Namespace, *, settings: Train, seed: int) -> Job:
     team = join(place)
     device.prepare(place, threads=args.threads, seed=seed, tf32=settings.tf32, deterministic=settings.deterministic)
     backbone, shape = from_json(Backbone, args.backbone, where="backbone"), from_json(Dataset, args.shape, where="datasets")
-    clip = load_backbone(backbone.name, weights=backbone.weights)
+    clip = load_backbone(backbone)
     method = methods.load(args.run, config=json.loads(args.config))
     methods.attach(clip, method, shape=methods.Shape(num_frames=shape.frames.number, num_words=shape.words))
     clip.to(place)

@@ -1,6 +1,7 @@
 """What the session finds, as the page reads it."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pandas as pd
 from pipeline.gallery.index import CaptionHit, Gallery, Hit
 from pipeline.gallery.session import Session
 from pipeline.ranks import TIE
-from pipeline.web import pictures
 from pipeline.web.asked import Refused
 from pipeline.web.directions import turned
 
@@ -71,13 +71,10 @@ def probe(session: Session, name: str, video_id: str, sentence: str) -> Answer:
     """A sentence with a video and with its frames in reverse order; which of the two scores higher, or that it cannot tell."""
     gallery = opened(session, name)
     row = row_of(gallery, video_id)
-    forwards, backwards = session.probe(name, sentence, row)
-    higher = "neither" if abs(forwards - backwards) <= TIE else "forwards" if forwards > backwards else "backwards"
-    frames = gallery.about["shape"]["frames"]
-    shown = video(gallery, row)
-    seen = pictures.times(gallery.clip(row), sha256=shown["sha256"], grid=frames["grid"], number=frames["number"])
-    scores = {"forwards": forwards, "backwards": backwards, "higher": higher}
-    return {"index": name, "of": shown, "times": seen, "turned": turned(sentence)} | scores
+    found = session.probe(name, sentence, row)
+    difference = found.forwards - found.backwards
+    higher = "neither" if abs(difference) <= TIE else "forwards" if difference > 0 else "backwards"
+    return {"index": name, "of": video(gallery, row), "turned": turned(sentence), "higher": higher} | asdict(found)
 
 
 def index(gallery: Gallery) -> Answer:

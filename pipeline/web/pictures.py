@@ -8,7 +8,6 @@ from threading import Lock
 
 from PIL import Image
 
-from pipeline.video.grid import pick
 from pipeline.video.sample import num_frames_and_rate, read_frames
 
 SIDE = 224  # pixels
@@ -46,13 +45,6 @@ def measured(clip: Path, sha256: str) -> tuple[int, float]:
     """The frames of a clip and their rate; `sha256` tells when to look again."""
     del sha256
     return num_frames_and_rate(clip)
-
-
-def times(clip: Path, *, sha256: str, grid: str, number: int) -> list[float]:
-    """Seconds of the real frames that an adapter sees."""
-    num_frames, rate = measured(clip, sha256)
-    indices, mask = pick(grid, num_frames=num_frames, fps=rate, number=number)
-    return [index / rate for index, real in zip(indices, mask, strict=True) if real]
 
 
 def _jpeg(clip: Path, index: int) -> bytes:

@@ -16,7 +16,6 @@ from pipeline.video.transcode import transcode
 from tests.test_encoder import SHAPE, write_adapter, write_backbone
 
 ROOT = Path(__file__).parents[2]
-CLIPS = {"short_side": 64, "fps": 6, "crf": 20, "seconds": 0.0, "pixels": "square"}
 RUNS = {"zero_shot": {}, "vop": {}, "mv_adapter": {"middle": 32}, "full_finetune": {}, "cm_adapter": {"pooling": "query"}}
 ENDINGS = ("mp4", "webm", "avi", "mkv", "mp4", "mp4", "mov")
 
@@ -68,7 +67,7 @@ def made(tmp_path_factory):
     for run, config in RUNS.items():
         path = world.home / world.adapter(run)
         path.parent.mkdir(parents=True)
-        write_adapter(path, world.weights, run, config, shape=SHAPE | {"clips": CLIPS})
+        write_adapter(path, world.weights, run, config)
     (world.videos / "sub").mkdir(parents=True)
     for number, ending in enumerate(ENDINGS):
         make_video(world.videos / ("sub" if number % 2 else "") / f"video {number}.{ending}", number)
@@ -102,7 +101,7 @@ def dataset(made, tmp_path_factory):
     rows, captions = [], []
     for number, source in enumerate(sorted(path for path in world.videos.rglob("*") if path.is_file())):
         video = f"v{number}"
-        row = transcode(source, clips / f"{video}.mp4", settings=Clips(**CLIPS), start=0.5 if number == 2 else None)
+        row = transcode(source, clips / f"{video}.mp4", settings=Clips(**SHAPE["clips"]), start=0.5 if number == 2 else None)
         assert row["status"] == "ok", row["reason"]
         rows.append(
             row | {"video_id": video, "src_path": source.name, "start": 0.5 if number == 2 else None, "out_path": f"000/{video}.mp4"}

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.gallery.index import Gallery
 from tests.gallery.conftest import ROOT, make_video
-from tests.test_encoder import SHAPE, write_adapter
+from tests.test_encoder import write_adapter
 
 # One video a batch, so that there are many moments to be killed at.
 SLOW = "import pipeline.gallery.build as b; b.cut = lambda rows: [rows[i : i + 1] for i in range(len(rows))]"
@@ -148,7 +148,7 @@ def test_two_adapters_with_one_name_are_refused(world):
 
 
 def test_names_in_a_header_cannot_leave_the_folder(world):
-    write_adapter(world.home / "evil.safetensors", world.weights, "vop", shape=SHAPE)
+    write_adapter(world.home / "evil.safetensors", world.weights, "vop")
     content = (world.home / "evil.safetensors").read_bytes()
     (world.home / "evil.safetensors").write_bytes(content.replace(b'\\"run\\": \\"vop\\"', b'\\"run\\": \\"vop@/../../x\\"', 1))
     with pytest.raises(ValueError, match="not an adapter checkpoint|cannot be a folder's name|unknown method"):

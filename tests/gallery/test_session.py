@@ -12,9 +12,9 @@ from pipeline import checkpoint, device, embed, methods, validate
 from pipeline.clip import load_backbone
 from pipeline.data import Split
 from pipeline.gallery.session import MAX_QUERY, Session
-from pipeline.params import Dataset, Frames
-from pipeline.video.store import ClipStore
-from tests.gallery.conftest import CLIPS, RUNS, make_video
+from pipeline.params import Backbone, Dataset, Frames
+from pipeline.video.store import ClipStore, sampled
+from tests.gallery.conftest import RUNS, make_video
 from tests.test_encoder import SHAPE, write_adapter, write_backbone
 
 TEXTS = [f"caption {order} of {number}" for number in range(7) for order in range(2)]
@@ -28,7 +28,7 @@ def evaluated(world, run):
     """What rule embed makes of the split, from its clips."""
     device.prepare(torch.device("cpu"), threads=1, seed=0)
     header = checkpoint.read_header(world.home / world.adapter(run))
-    clip = load_backbone("clip-tiny", weights=str(world.weights))
+    clip = load_backbone(Backbone("clip-tiny", str(world.weights)))
     methods.attach(clip, methods.load(run, config=header["config"]), shape=methods.Shape(4, 12))
     checkpoint.load_into(clip, world.home / world.adapter(run))
     shape = Dataset(words=12, frames=Frames(**SHAPE["frames"]))
@@ -72,7 +72,10 @@ def test_rankings_are_those_of_evaluation(toy, session, run):
 def test_the_probe_scores_a_video_and_its_twin_as_evaluation_does(toy, session, run):
     own, twin, _ = validate.twin_scores(evaluated(toy, run))
     for row, text in enumerate(TEXTS):
-        np.testing.assert_allclose(session.probe(name_of(run, "toy"), text, row // 2), (own[row], twin[row]), atol=1e-6)
+        found = session.probe(name_of(run, "toy"), text, row // 2)
+        np.testing.assert_allclose((found.forwards, found.backwards), (own[row], twin[row]), atol=1e-6)
+        clip = session.gallery(name_of(run, "toy")).clip(row // 2)
+        assert found.times == [index / SHAPE["clips"]["fps"] for index in sampled(clip, Frames(**SHAPE["frames"]))[1]]
 
 
 def test_a_file_from_elsewhere_is_its_own_best_and_has_the_texts_of_its_row(indexed):
@@ -142,9 +145,7 @@ def own(indexed, tmp_path):
 
 def test_an_index_whose_adapter_is_gone_or_another_is_refused_with_the_command_that_mends_it(own):
     (own.home / own.adapter("vop")).unlink()
-    write_adapter(
-        own.home / own.adapter("mv_adapter"), own.weights, "mv_adapter", RUNS["mv_adapter"], seed=8, shape=SHAPE | {"clips": CLIPS}
-    )
+    write_adapter(own.home / own.adapter("mv_adapter"), own.weights, "mv_adapter", RUNS["mv_adapter"], seed=8)
     session = Session(own.indexes, place="cpu")
     assert session.names == [name_of(run) for run in ("cm_adapter", "full_finetune", "zero_shot")]
     assert session.other.keys() == {name_of("vop"), name_of("mv_adapter")}
@@ -160,7 +161,7 @@ def test_an_index_whose_adapter_is_gone_or_another_is_refused_with_the_command_t
 def test_indexes_of_another_backbone_are_left_out_and_can_be_named(own):
     write_backbone(own.home / "work/second.safetensors", seed=5)
     path = own.home / "second.safetensors"
-    write_adapter(path, own.home / "work/second.safetensors", "vop", shape=SHAPE | {"clips": CLIPS})
+    write_adapter(path, own.home / "work/second.safetensors", "vop")
     own.index("--folder", "videos", "--name", "second", "--adapter", path.name, runs=(), weights="work/second.safetensors")
     second = name_of("vop", "second")
     session = Session(own.indexes, place="cpu")
@@ -206,7 +207,7 @@ def test_an_adapter_that_is_replaced_takes_the_indexes_it_no_longer_fits_out(own
     own.index("--folder", "videos/sub", "--name", "part", runs=("vop",))
     session = Session(own.indexes, place="cpu")
     expected = session.text(name_of("vop"), "a red star", 3)
-    write_adapter(own.home / own.adapter("vop"), own.weights, "vop", seed=8, shape=SHAPE | {"clips": CLIPS})
+    write_adapter(own.home / own.adapter("vop"), own.weights, "vop", seed=8)
     assert session.refresh() == [] and session.text(name_of("vop"), "a red star", 3) == expected
     own.index("--folder", "videos/sub", "--name", "part", runs=("vop",))
     assert session.refresh() == [name_of("vop", "part")]
@@ -214,15 +215,3 @@ def test_an_adapter_that_is_replaced_takes_the_indexes_it_no_longer_fits_out(own
     assert session.text(name_of("vop", "part"), "a red star", 1)
     own.index("--folder", "videos", runs=("vop",))
     assert session.refresh() == [name_of("vop")] and session.text(name_of("vop"), "a red star", 3) != expected
-
-
-def test_an_adapter_of_before_its_header_told_of_clips_searches_but_takes_no_file(dataset, tmp_path):
-    world = dataset.copy(tmp_path / "home")
-    write_adapter(world.home / world.adapter("vop"), world.weights, "vop")
-    world.index("--dataset", "toy")
-    session = Session(world.indexes, place="cpu")
-    assert session.text(name_of("vop", "toy"), "a red star", 1)
-    with pytest.raises(ValueError, match="does not say how its clips were made"):
-        session.file(name_of("vop", "toy"), world.videos / "video 0.mp4", 1)
-    with pytest.raises(ValueError, match="does not say how its clips were made"):
-        world.index("--folder", "videos")

@@ -14,10 +14,10 @@ from pipeline.encoder import Encoder
 from pipeline.files import read_json
 from pipeline.gallery import build, folder
 from pipeline.gallery.index import Gallery
-from pipeline.params import Backbone, Clips
+from pipeline.params import Backbone
 from pipeline.video.files import read_video
 from pipeline.video.transcode import transcode
-from tests.gallery.conftest import CLIPS, make_video
+from tests.gallery.conftest import make_video
 from tests.test_encoder import SHAPE, write_adapter, write_backbone
 
 
@@ -78,7 +78,7 @@ def test_the_vectors_are_those_of_the_same_file_on_the_way_of_the_pipeline(index
     encoder = Encoder(Backbone("clip-tiny", str(indexed.weights)), device=torch.device("cpu"))
     encoder.add("a", indexed.home / indexed.adapter("mv_adapter"))
     for row, source in enumerate(gallery.videos["source"]):
-        frames, mask, _ = read_video(indexed.home / source, clips=Clips(**CLIPS), frames=encoder.shape("a").frames)
+        frames, mask, _ = read_video(indexed.home / source, clips=encoder.shape("a").clips, frames=encoder.shape("a").frames)
         made = encoder.videos("a", torch.from_numpy(frames)[None], torch.tensor([mask]))
         np.testing.assert_allclose(gallery.encoded(row).video, made.video, atol=1e-6)
 
@@ -150,16 +150,15 @@ def test_what_belongs_to_something_else_is_encoded_anew_and_said(world, counted,
     world.index()
     counted()
     path, place = world.home / world.adapter("vop"), world.indexes / "videos/clip-tiny/vop/0/index.h5"
-    shape = SHAPE | {"clips": CLIPS}
     if what == "adapter":
-        write_adapter(path, world.weights, "vop", seed=9, shape=shape)
+        write_adapter(path, world.weights, "vop", seed=9)
         message = "the adapter changed; all is encoded anew"
     elif what == "backbone":
         write_backbone(world.weights, seed=5)
-        write_adapter(path, world.weights, "vop", shape=shape)
+        write_adapter(path, world.weights, "vop")
         message = "the adapter and the backbone changed; all is encoded anew"
     elif what == "shape":
-        write_adapter(path, world.weights, "vop", shape=shape | {"words": 10})
+        write_adapter(path, world.weights, "vop", shape=SHAPE | {"words": 10})
         message = "the shape of videos and texts changed; all is encoded anew"
     elif what == "format":
         with h5py.File(place, "r+") as file:
@@ -176,6 +175,18 @@ def test_what_belongs_to_something_else_is_encoded_anew_and_said(world, counted,
     assert re.search(message, capsys.readouterr().err)
     world.index()
     assert counted() == (0, 0, 0)
+
+
+def test_a_damaged_index_of_another_adapter_stops_nothing_and_keeps_its_clips(world):
+    world.index(runs=("vop", "zero_shot"))
+    damaged = world.indexes / "videos/clip-tiny/zero_shot/0/index.h5"
+    damaged.write_bytes(damaged.read_bytes()[:5000])
+    for path in (world.videos / "sub").iterdir():
+        path.unlink()
+    world.index()
+    assert len(opened(world)) == 4 and len(list((world.indexes / "videos/clips").rglob("*.mp4"))) == 7
+    world.index(runs=("vop", "zero_shot"))
+    assert len(opened(world, "zero_shot")) == 4 and len(list((world.indexes / "videos/clips").rglob("*.mp4"))) == 4
 
 
 def test_texts_stay_until_others_are_given_and_are_encoded_once(world, counted):
@@ -304,7 +315,7 @@ def test_parts_of_another_adapter_are_not_taken(world, monkeypatch):
         world.index()
     monkeypatch.undo()
     assert len(list((world.indexes / "videos/clip-tiny/vop/0/.parts").iterdir())) == 1
-    write_adapter(world.home / world.adapter("vop"), world.weights, "vop", seed=9, shape=SHAPE | {"clips": CLIPS})
+    write_adapter(world.home / world.adapter("vop"), world.weights, "vop", seed=9)
     world.index()
     first = content(world)
     shutil.rmtree(world.indexes)

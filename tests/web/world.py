@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.gallery.index import CaptionHit, Hit
+from pipeline.gallery.session import Probe
 from pipeline.params import Clips, Frames
 from pipeline.record import sha256
 from pipeline.video.files import read_video
@@ -110,7 +111,8 @@ class Session:
 
     def probe(self, name, query, row):
         score = float(np.random.default_rng([row, len(query)]).uniform(0.2, 0.4))
-        return score, score - {"vop": 0.05, "mv_adapter": -0.01, "zero_shot": 0.0}[name.split("/")[2]]
+        backwards = score - {"vop": 0.05, "mv_adapter": -0.01, "zero_shot": 0.0}[name.split("/")[2]]
+        return Probe(score, backwards, [k / FPS for k in range(FRAMES)])
 
     def _hits(self, name, query, k):
         table = self._galleries[name].videos
