@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.files import whole
+from pipeline.hdf5 import written
 
 ARRAYS = ("video", "text", "twin", "video_of_text", "twin_of", "directed", "mask")
 
@@ -35,7 +35,7 @@ class Embeddings:
 
 def save(target: Path, made: Embeddings, *, attributes: dict[str, str | int]) -> None:
     """Write embeddings to HDF5."""
-    with whole(target) as part, h5py.File(part, "w") as file:
+    with written(target) as file:
         for name in ARRAYS:
             file.create_dataset(name, data=getattr(made, name), track_times=False)
         for name in ("video_id", "caption_id"):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.device import random_state, set_random_state
-from pipeline.files import whole
+from pipeline.files import Disk, whole
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class State:
 
     def save(self, progress: dict[str, Any]) -> None:
         """Write a new state; the newest so far becomes the one before."""
-        with whole(self.path) as part:
+        with whole(self.path) as part, Disk(part, self.path) as disk:
             torch.save(
                 {
                     "fingerprint": self.fingerprint,
@@ -42,8 +42,9 @@ class State:
                     "progress": progress,
                     "random": random_state(self.device),
                 },
-                part,
+                disk,
             )
+            disk.settle()
             if self.path.exists():
                 os.replace(self.path, self.before)
 

@@ -20,6 +20,7 @@ LAYERS = (
         "protocols",
         "record",
         "files",
+        "hdf5",
         "progress",
         "units",
         "sources",

@@ -5,13 +5,10 @@ only overwrites chunks, so a kill leaves a sound file, and a small one beside it
 random batch reads its own rows and nothing else. Nothing is compressed (docs/caches.md has the measurement).
 """
 
-import errno
 import hashlib
-import io
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +19,7 @@ import numpy as np
 from h5py import h5d, h5p, h5s, h5t
 
 from pipeline.cache.rows import FORMAT
-from pipeline.files import read_json, write_json
+from pipeline.files import Disk, read_json, refuse_small_disk, write_json
 from pipeline.progress import track
 
 SHARD = 64 * 2**20  # bytes between two marks of progress
@@ -66,7 +63,7 @@ class Writer:
             except Exception:
                 self.discard()
                 raise
-        self._disk = _Disk(self.part, target, mode="r+")
+        self._disk = Disk(self.part, target, mode="r+")
         self._file = h5py.File(self._disk, "r+")
         self._noted = self.done
 
@@ -86,10 +83,7 @@ class Writer:
             return 0
 
     def _note(self, rows: int) -> None:
-        try:
-            write_json(self.mark, {"plan": self._plan, "rows": rows})
-        except OSError as error:
-            raise _unwritten(self.target, error) from error
+        write_json(self.mark, {"plan": self._plan, "rows": rows})
 
     def add(self, rows: Mapping[str, np.ndarray]) -> None:
         """The next rows of every column."""
@@ -151,55 +145,11 @@ def _added(writer: Writer, batches: Iterable[Mapping[str, np.ndarray]]) -> Itera
         yield from range(before, writer.done)
 
 
-class _Disk(io.FileIO):
-    """A file that keeps the first error to itself until asked: HDF5 crashes the interpreter if it cannot write on closing."""
-
-    def __init__(self, part: Path, target: Path, *, mode: str) -> None:
-        super().__init__(part, mode)
-        self.target = target
-        self.failure: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        left = memoryview(data).cast("B")
-        total = len(left)
-        try:
-            # A disk that is almost full takes a part of the data without complaint.
-            while left and self.failure is None:
-                left = left[super().write(left) :]
-        except OSError as error:
-            self.failure = error
-        return total
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.failure = self.failure or error
-            return size or 0
-
-    def settle(self) -> None:
-        """All is on the disk when this returns. Raises OSError."""
-        try:
-            if self.failure is not None:
-                raise self.failure
-            os.fsync(self.fileno())
-        except OSError as error:
-            raise _unwritten(self.target, error) from error
-
-
-def _unwritten(target: Path, error: OSError) -> OSError:
-    why = os.strerror(error.errno or errno.EIO)
-    return OSError(error.errno, f"the file could not be written ({why}); free some disk and re-run", str(target))
-
-
 def _lay_out(part: Path, target: Path, *, ids: Sequence[str], columns: Mapping[str, Column], attrs: Mapping[str, Any]) -> None:
     """Write the file with zeros for rows. Equal arguments give equal bytes."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    needed = len(ids) * sum(column.row_bytes for column in columns.values())
-    free = shutil.disk_usage(target.parent).free
-    if free < needed:
-        raise OSError(errno.ENOSPC, f"the rows need {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free", str(target))
-    with _Disk(part, target, mode="w+") as disk:
+    refuse_small_disk(target.parent, len(ids) * sum(column.row_bytes for column in columns.values()), what=target.name)
+    with Disk(part, target) as disk:
         with h5py.File(disk, "w") as file:
             for name, value in ({"format": FORMAT} | dict(attrs)).items():
                 file.attrs[name] = value

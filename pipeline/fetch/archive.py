@@ -1,6 +1,5 @@
 """A zip or tar from strangers -> the wanted files below a folder, all of them or none, and nothing anywhere else."""
 
-import errno
 import os
 import re
 import shutil
@@ -17,6 +16,8 @@ from functools import partial
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO
+
+from pipeline.files import refuse_small_disk
 
 CHUNK = 1 << 20
 SLACK = 10_000_000  # bytes, below which a ratio says nothing
@@ -191,9 +192,7 @@ def _refuse_occupied(target: Path, name: str) -> None:
 
 
 def _write(archive: Path, chosen: dict[str, _Member], part: Path, *, most: int) -> None:
-    declared, free = sum(member.size for member in chosen.values()), shutil.disk_usage(part).free
-    if declared > free:
-        raise OSError(errno.ENOSPC, f"{archive} needs {declared / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free", str(part.parent))
+    refuse_small_disk(part.parent, sum(member.size for member in chosen.values()), what=str(archive))
     total = 0
     for name, member in chosen.items():
         path, begun = part / name, total

@@ -1,6 +1,5 @@
 """The video of a web page, YouTube's or another's, by yt-dlp."""
 
-import errno
 import logging
 import os
 import re
@@ -14,6 +13,7 @@ from yt_dlp.utils import YoutubeDLError
 
 from pipeline.fetch.content import check_kind
 from pipeline.fetch.http import Gone, Unreachable, shown
+from pipeline.files import FULL
 
 SILENT = logging.Logger("yt-dlp", level=logging.CRITICAL + 1)
 PROTOCOLS = "[protocol~='^(https?|m3u8_native|http_dash_segments)$']"
@@ -24,7 +24,6 @@ GONE = re.compile(
     r"unavailable|private|removed|(?<!format is )not available|terminated|deleted|no longer|not exist|members|your age|Error 4(04|10)",
     re.IGNORECASE,
 )
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def fetch_page_video(url: str, folder: Path, *, name: str, height: int = 480) -> Path:
@@ -95,7 +94,7 @@ def _meaning(error: YoutubeDLError, *, name: str) -> Exception:
     line = " ".join(str(error).strip().partition("\n")[0].split()).removeprefix("ERROR: ")
     line = re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", line)[:300].rstrip(". ")
     number = re.search(r"\[Errno (\d+)\]", line)
-    if number and int(number[1]) in DISK:
+    if number and int(number[1]) in FULL:
         return OSError(int(number[1]), f"{os.strerror(int(number[1]))} while fetching {name}; make room and re-run")
     if BUSY.search(line) or _is_network(error):
         return Unreachable(f"{name} cannot be fetched now: {line}; wait some hours, or provide the file in a folder")

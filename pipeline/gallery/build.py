@@ -20,6 +20,7 @@ from pipeline.gallery import nearest
 from pipeline.gallery.file import Rows
 from pipeline.gallery.found import Found
 from pipeline.gallery.known import PARTS, Known
+from pipeline.hdf5 import written
 from pipeline.progress import track
 from pipeline.video.store import sampled
 
@@ -145,7 +146,8 @@ class _Build:
         frames, width = self.encoder.shape(self.adapter).frames.number, self.encoder.clip.embed_dim
         needed = len(videos) * (frames + 1) * (4 * width + 16) + text.nbytes
         about = self.about | {"format": store.FORMAT, "search": search, "num_videos": len(videos), "num_captions": len(captions)}
-        with store.written(target, needed=needed) as file:
+        # The layout in which HDF5 has checksums of where the arrays are, too.
+        with written(target, needed=needed, libver=("v110", "v110")) as file:
             store.put_table(file, "videos", videos, store.VIDEO_COLUMNS)
             store.put_table(file, "captions", captions, store.CAPTION_COLUMNS)
             store.put_rows(file, len(videos), blocks)

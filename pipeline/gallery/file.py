@@ -11,19 +11,12 @@ text       (C, E) float32
 faiss      the bytes of an approximate index, where there is one
 """
 
-import errno
-import os
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 import pandas as pd
-
-from pipeline.files import whole
 
 FORMAT = 1
 VIDEO_COLUMNS: dict[str, type] = {
@@ -88,18 +81,3 @@ def put_table(file: h5py.File, name: str, table: pd.DataFrame, columns: Mapping[
 def put_bytes(file: h5py.File, name: str, content: bytes) -> None:
     values = np.frombuffer(content, np.uint8)
     create(file, name, shape=values.shape, dtype=np.uint8, rows=2**20)[:] = values
-
-
-@contextmanager
-def written(target: Path, *, needed: int) -> Iterator[h5py.File]:
-    """A new file that gets its name when the block ends well. OSError if the disk has not the `needed` bytes free."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(target.parent).free
-    if free < needed:
-        raise OSError(errno.ENOSPC, f"the index needs {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free", str(target))
-    with whole(target) as part:
-        # The layout in which HDF5 has checksums of where the arrays are, too.
-        with h5py.File(part, "w", libver=("v110", "v110")) as file:
-            yield file
-        with part.open("rb") as done:
-            os.fsync(done.fileno())

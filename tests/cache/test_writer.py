@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pipeline import files
 from pipeline.cache import writer as module
 from pipeline.cache.writer import Column, write
 from tests.cache.rows import ATTRS, COLUMNS, IDS, batches, values, writer, written
@@ -103,8 +104,8 @@ def test_a_row_that_is_missing_at_the_end_is_our_own_mistake(tmp_path):
 
 
 def test_a_disk_known_to_be_too_small_is_refused_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: namedtuple("usage", "free")(free=100))
-    with pytest.raises(OSError, match=r"rows need 0\.00 GB.*x\.h5") as caught:
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: namedtuple("usage", "free")(free=100))
+    with pytest.raises(OSError, match=r"x\.h5 needs 0\.0 MB") as caught:
         writer(tmp_path / "x.h5")
     assert caught.value.errno == errno.ENOSPC and names(tmp_path) == []
 

@@ -316,7 +316,7 @@ def test_nothing_wanted_is_an_error(tmp_path, form):
 def test_a_disk_known_to_be_too_small_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: namedtuple("usage", "free")(free=4006))
     path = make(tmp_path, "zip", FILES)
-    assert refuses(OSError, r"some\.zip needs 0\.00 GB, the disk has 0\.00 GB free", path).errno == errno.ENOSPC
+    assert refuses(OSError, r"some\.zip needs 0\.0 MB, the disk has 0\.0 MB free", path).errno == errno.ENOSPC
 
 
 def test_a_disk_that_fills_up_leaves_nothing_and_is_not_the_archive_s_fault(tmp_path, monkeypatch):

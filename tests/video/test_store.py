@@ -14,8 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline import progress
-from pipeline.cache import writer
+from pipeline import files, progress
 from pipeline.params import Clips, Frames
 from pipeline.stages import frames as stage
 from pipeline.video.sample import read_frames
@@ -129,8 +128,8 @@ def test_a_split_without_clips_is_refused(tmp_path):
 
 
 def test_a_disk_known_to_be_too_small_is_refused_before_the_work(clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(writer.shutil, "disk_usage", lambda _: namedtuple("usage", "free")(free=1000))
-    with pytest.raises(OSError, match=r"rows need 0\.00 GB.*frames\.h5") as caught:
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: namedtuple("usage", "free")(free=1000))
+    with pytest.raises(OSError, match=r"frames\.h5 needs 0\.[0-9] MB") as caught:
         write_frames(tmp_path / "frames.h5", clips, settings=SETTINGS, attrs=ATTRS)
     assert caught.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
