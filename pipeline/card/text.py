@@ -115,7 +115,7 @@ def _taken(a: str, b: str, shared: Facts) -> str:
 def _repeated(found: Facts) -> str:
     if not found["captions"]:
         return f"Each of the {found['of']:,} test captions has a text of its own."
-    some = f"{found['captions']:,} of {found['of']:,} test captions share their text with another one, in {found['groups']:,} groups"
+    some = f"{found['captions']:,} of {found['of']:,} test captions share their text with another one (groups: {found['groups']:,})"
     odd = f"Where that one is of another video ({found['ambiguous']:,}), only chance ranks the right video first."
     return f"{some}{_quotes(found['examples'])}. {odd if found['ambiguous'] else ''}".strip()
 
