@@ -258,10 +258,8 @@ def test_training_killed_in_an_epoch_goes_on_from_the_last_one_to_the_same_bits(
     environment = checkout.environment()
     process = subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=checkout.folder, env=environment, stdout=subprocess.DEVNULL)
     states = adapter.parent
-    for _ in range(600):
-        if list(states.glob("state-*.pt")) or process.poll() is not None:
-            break
-        time.sleep(0.05)
+    while not list(states.glob("state-*.pt")) and process.poll() is None:
+        time.sleep(0.005)
     assert process.poll() is None, "training ended before it could be killed"
     process.send_signal(signal.SIGKILL)
     process.wait()
