@@ -1,5 +1,7 @@
 """Opening backbones: what is refused, and with which sentence."""
 
+from pathlib import Path
+
 import open_clip
 import pytest
 import torch
@@ -45,6 +47,15 @@ def test_without_network_one_sentence_says_which_file_to_put_where(monkeypatch):
 def test_an_unknown_tag_lists_the_known_ones():
     with pytest.raises(ValueError, match="it has .*openai"):
         load_backbone(Backbone("ViT-B-32-quickgelu", "opanai"))
+
+
+def test_every_tag_of_open_clip_is_told_from_a_file_and_only_a_file_has_a_place():
+    tags = {tag for _, tag in open_clip.list_pretrained()}
+    assert len(tags) > 20 and not [tag for tag in tags if Backbone("x", tag).file]
+    assert Backbone("x", "openai").seen_from(Path("/home")) == Backbone("x", "openai")
+    there = Backbone("x", "work/w.safetensors")
+    assert there.file == Path("work/w.safetensors") and there.seen_from(Path("/home")).weights == "/home/work/w.safetensors"
+    assert Backbone("x", "/w.pt").seen_from(Path("/home")).weights == "/w.pt"
 
 
 def test_a_missing_a_foreign_and_a_damaged_file_are_named(tmp_path):
