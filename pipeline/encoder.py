@@ -65,11 +65,10 @@ class Encoder:
         ValueError if `adapter` is no checkpoint, belongs to another backbone, or does not fit the code of its method.
         """
         header = checkpoint.read_header(adapter)
-        absent = [key for key in NEEDED if key not in header] or [f"shape: {key}" for key in SHAPE if key not in header["shape"]]
-        if absent:
-            raise ValueError(f"{adapter}: its header lacks {', '.join(absent)}; train it again")
+        _refuse_lack(adapter, header, NEEDED)
         checkpoint.refuse_other_backbone(header, self.clip, adapter)
         shape = parse(Dataset, header["shape"], where=f"{adapter}: shape")
+        _refuse_lack(adapter, header["shape"], SHAPE, of="shape: ")
         settings = parse(Train, header["train"], where=f"{adapter}: train")
         self._kept[name] = _Kept(header, record.sha256(adapter), shape, settings, self._attached(header, shape, adapter))
         return header
@@ -165,3 +164,9 @@ class Encoder:
                 vectors.append(embed.video_vectors(self.clip, made, mask=shown).cpu())
         video = None if self.clip.query_temperature is not None else torch.cat(vectors).numpy()
         return Encoded(video=video, frames=torch.cat(features).numpy(), mask=mask.cpu().numpy())
+
+
+def _refuse_lack(adapter: Path, part: dict[str, Any], keys: Sequence[str], *, of: str = "") -> None:
+    absent = [f"{of}{key}" for key in keys if key not in part]
+    if absent:
+        raise ValueError(f"{adapter}: its header lacks {', '.join(absent)}; train it again")

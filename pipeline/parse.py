@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 def parse(schema: type[T], values: Mapping[str, Any], *, where: str) -> T:
     """`values` as an instance of the dataclass `schema`. ValueError names the key in `where` and suggests the nearest one."""
+    if not isinstance(values, Mapping):  # a file may hold anything
+        raise ValueError(f"{where} is {values!r}; it takes keys with values")
     _refuse_unknown_keys(schema, values, where)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), dict(values))

@@ -185,7 +185,7 @@ def test_adding_does_not_draw_from_the_callers_random_numbers(folder):
     assert torch.equal(torch.rand(3), wanted)
 
 
-@pytest.mark.parametrize("damage", ["backbone", "tensors", "header", "clips", "text", "config"])
+@pytest.mark.parametrize("damage", ["backbone", "tensors", "header", "clips", "shape", "text", "config"])
 def test_what_is_refused_names_the_file_and_leaves_the_others_as_they_were(folder, expected, tmp_path, damage):
     encoder, path, weights = opened(folder, "bias"), tmp_path / "bad.safetensors", folder / "weights.safetensors"
     encoder.use("bias")
@@ -201,6 +201,9 @@ def test_what_is_refused_names_the_file_and_leaves_the_others_as_they_were(folde
     elif damage == "clips":
         write_adapter(path, weights, "vop", shape={key: value for key, value in SHAPE.items() if key != "clips"})
         message = "bad.safetensors: its header lacks shape: clips; train it again"
+    elif damage == "shape":
+        write_adapter(path, weights, "vop", shape=5)
+        message = "bad.safetensors: shape is 5; it takes keys with values"
     elif damage == "config":
         write_adapter(path, weights, "vop", {"visual_prompts": 3})
         tensors = load_file(path)
