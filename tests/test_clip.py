@@ -53,8 +53,8 @@ def test_every_tag_of_open_clip_is_told_from_a_file_and_only_a_file_has_a_place(
     tags = {tag for _, tag in open_clip.list_pretrained()}
     assert len(tags) > 20 and not [tag for tag in tags if Backbone("x", tag).file]
     assert Backbone("x", "openai").seen_from(Path("/home")) == Backbone("x", "openai")
-    there = Backbone("x", "work/w.safetensors")
-    assert there.file == Path("work/w.safetensors") and there.seen_from(Path("/home")).weights == "/home/work/w.safetensors"
+    there = Backbone("x", "sub/w.safetensors")
+    assert there.file == Path("sub/w.safetensors") and there.seen_from(Path("/home")).weights == "/home/sub/w.safetensors"
     assert Backbone("x", "/w.pt").seen_from(Path("/home")).weights == "/w.pt"
 
 

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import math
+import os
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 from av.error import FFmpegError
 
+from pipeline.files import FULL
 from pipeline.params import Clips
 from pipeline.parse import choose
 from pipeline.video.command import Cut, command, count, recipe, version
@@ -49,7 +51,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "ffmpeg": pa.string(),
     "recipe": pa.string(),
 }
-DISK = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT, "File too large": errno.EFBIG}
+DISK = {os.strerror(number): number for number in FULL}  # as ffmpeg says it
 
 
 def transcode(
