@@ -22,6 +22,7 @@ from pipeline.parse import limited, parse
 from pipeline.sources import ROOT, shown
 
 PROFILE = ROOT / "slurm"
+RULE = re.compile(r"^rule (\w+):\n((?:    .*\n|\n)+)", flags=re.MULTILINE)
 
 # PETL_SLURM_ACCOUNT=abc on the command line wins over `account` of the file.
 VARIABLE = "PETL_SLURM_"
@@ -70,6 +71,21 @@ def _minutes(limit: str) -> int:
     found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):\d+", limit)
     days, hours, minutes = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
     return (24 * days + hours) * 60 + minutes
+
+
+def rules() -> dict[str, str]:
+    """The text of each rule by its name."""
+    return dict(RULE.findall("\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "pipeline/rules").glob("*.smk")))))
+
+
+def gpu_rules() -> list[str]:
+    """The rules that may use a GPU: those whose resources have `gpu=`."""
+    return [name for name, text in rules().items() if re.search(r"^ +gpu=", text, flags=re.MULTILINE)]
+
+
+def trainings() -> list[str]:
+    """The rules that write down where they are when a time limit comes: those whose resources have `save_every=`."""
+    return [name for name, text in rules().items() if re.search(r"^ +save_every=", text, flags=re.MULTILINE)]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from pipeline.cluster import rules
 from pipeline.sources import sources
 
 PIPELINE = Path(__file__).parents[1] / "pipeline"
@@ -66,12 +67,6 @@ def layer(name):
     found = [number for number, names in enumerate(LAYERS) if name in names]
     assert len(found) == 1, f"{name} belongs to one layer of {__file__}"
     return found[0]
-
-
-def rules():
-    """The text of each rule by its name."""
-    text = "\n".join(path.read_text() for path in (PIPELINE / "rules").glob("*.smk"))
-    return dict(re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", text, flags=re.MULTILINE))
 
 
 def dvc():

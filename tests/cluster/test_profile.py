@@ -35,9 +35,11 @@ def test_the_profile_plans_everything_without_slurm(checkout):
 
 
 def test_each_kind_of_rule_asks_for_its_partition_and_only_trainings_are_warned(checkout):
-    found = asked(checkout, "--profile", "slurm")
-    assert {rule for rule, words in found.items() if words.get("slurm_partition") == "gpu"} == {"pretrain", "features", "train", "embed"}
-    assert {rule for rule, words in found.items() if "USR1" in words.get("slurm_extra", "")} == {"train"}
+    checkout.edit("params.yaml", lambda text: text.replace("gains: []", "gains: [0.5, 1.0]"))
+    found = asked(checkout, "--profile", "slurm", "--", "all", "indexes")
+    on_gpus = {"pretrain", "features", "rates", "train", "embed", "index"}
+    assert {rule for rule, words in found.items() if words.get("slurm_partition") == "gpu"} == on_gpus
+    assert {rule for rule, words in found.items() if "USR1" in words.get("slurm_extra", "")} == {"rates", "train"}
     assert found["transcode"]["slurm_partition"] == "cpu" and found["report"]["slurm_partition"] == "cpu"
 
 
