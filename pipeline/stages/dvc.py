@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -11,13 +12,18 @@ from pathlib import Path
 import psutil
 from dvc.repo import Repo, lock_repo
 from dvc.stage import Stage
+from ruamel.yaml import YAML
 
-from pipeline import configuration, datasets
+from pipeline import cluster, configuration, datasets
+from pipeline.files import whole
+from pipeline.sources import ROOT, sources
 from pipeline.stages import guarded
 
 # Options of `dvc exp run` that are followed by a value.
 VALUED = ("-n", "--name", "-S", "--set-param", "-m", "--message")
 NOTHING = "Nothing to be done"
+# What a rule names instead of a module: any file of a folder.
+FOLDERS = {"method_code": "pipeline/methods", "dataset_code": "pipeline/datasets"}
 
 
 def main() -> None:
@@ -27,10 +33,11 @@ def main() -> None:
     ahead.add_argument("command", nargs=argparse.REMAINDER, help="snakemake ... -- target")
     kinds.add_parser("record", help="after `snakemake`: DVC takes over what it made")
     kinds.add_parser("adopt", help="after `dvc pull` or `dvc checkout`: Snakemake takes over what came")
+    kinds.add_parser("deps", help="write the code that each stage hangs on into dvc.yaml")
     args = parser.parse_args()
     if args.kind == "ahead":
         raise SystemExit(run_ahead(args.command, stage=os.environ.get("DVC_STAGE", "")))
-    (record if args.kind == "record" else adopt)()
+    {"record": record, "adopt": adopt, "deps": write_deps}[args.kind]()
 
 
 def run_ahead(command: Sequence[str], *, stage: str) -> int:
@@ -93,6 +100,33 @@ def adopt() -> None:
         raise ValueError(f"Snakemake cannot take over what is here: {touched.stdout}")
     _nothing_left("`snakemake -n` says what, and `snakemake --cores all` does it")
     print("Snakemake has taken over the workspace")
+
+
+def write_deps(file: Path = Path("dvc.yaml")) -> None:
+    """Put the code of each stage's rules at the end of its `deps`, and leave all else as it is, comments too."""
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 1000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    content = yaml.load(file)
+    for stage in content["stages"].values():
+        kept = [path for path in stage["deps"] if not path.startswith("pipeline/")]
+        stage["deps"][:] = kept + code_of(stage["cmd"])
+    with whole(file) as part:
+        yaml.dump(content, part)
+
+
+def code_of(command: str) -> list[str]:
+    """Files of the package that the rules of a stage's `command` read, and folders where a rule names any file of one."""
+    allowed = re.search(r"--allowed-rules ([a-z ]+) --", command)
+    assert allowed, command
+    rules = allowed[1].split()
+    text = "".join(cluster.rules()[rule] for rule in rules)
+    folders = [folder for word, folder in FOLDERS.items() if word in text]
+    named = [f"{folder}/{path.stem}".replace("/", ".") for folder in folders for path in (ROOT / folder).glob("*.py")]
+    code = sources(*(f"pipeline.stages.{rule}" for rule in rules), *named)
+    files = {Path(path).absolute().relative_to(ROOT).as_posix() for path in code}
+    files |= set(re.findall(r'shown\(ROOT / "([^"]+)"\)', text))
+    return sorted([path for path in files if not any(path.startswith(f"{folder}/") for folder in folders)] + folders)
 
 
 def _nothing_left(advice: str) -> None:
