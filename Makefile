@@ -22,7 +22,7 @@ setup: .venv/ready .venv/plots.html
 	touch .venv/ready
 
 # DVC's own page loads Vega from another host; this one holds it.
-.venv/plots.html: .venv/ready .dvc/page.html pipeline/vega.py
+.venv/plots.html: .venv/ready .dvc/page.html pipeline/reporting/vega.py
 	$(BIN)/python -m pipeline.stages.vega --template .dvc/page.html --page $@
 	$(BIN)/dvc config --local plots.html_template ../$@
 

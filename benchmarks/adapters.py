@@ -10,9 +10,10 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from pipeline import checkpoint, methods
+from pipeline import methods
+from pipeline.adapters import checkpoint
 from pipeline.clip import FrozenClip, build
-from pipeline.files import write_json
+from pipeline.core.files import write_json
 from pipeline.stages import guarded
 
 METHODS = ("bias", "vop", "vop_fp", "lora", "vop_fc", "mv_adapter", "full_finetune")

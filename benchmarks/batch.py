@@ -1,6 +1,6 @@
 """What the gradient of a whole batch costs when it is computed in pieces, and when processes share it.
 
-ViT-B/32 with random weights and MV-Adapter, noise for frames, `pipeline/step.py` and an optimiser's step. `python -m benchmarks.batch`
+ViT-B/32 with random weights and MV-Adapter, noise for frames, `training/step.py` and an optimiser's step. `python -m benchmarks.batch`
 takes about 25 minutes on two cores and 10 GB of memory: peak memory of a process for batches of 16, 64, 256 in pieces of 8; the time of
 pieces against that of the batch at once; the time of two processes with a thread each (gloo) against one with a thread.
 Nothing else should run.
@@ -21,14 +21,16 @@ import numpy as np
 import torch
 
 from benchmarks.processes import together
-from pipeline import device, methods, optim, step
+from pipeline import methods
 from pipeline.clip import FrozenClip, build
-from pipeline.data import Pairs, Split
-from pipeline.files import write_json
-from pipeline.params import Train
+from pipeline.config.schema import Train
+from pipeline.core.files import write_json
+from pipeline.inputs.frames import Videos
+from pipeline.inputs.split import Pairs, Split
+from pipeline.runtime import device
+from pipeline.runtime.distributed import ALONE, Team
 from pipeline.stages import guarded
-from pipeline.team import ALONE, Team
-from pipeline.video.store import Videos
+from pipeline.training import optim, step
 
 CPU = torch.device("cpu")
 # glibc keeps freed tensors of some megabytes for the next of the same size, and pieces leave gaps: half as much again as they need.

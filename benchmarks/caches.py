@@ -1,6 +1,6 @@
 """What storing the output of frozen blocks buys: the same result, the time of an epoch, the cost of writing, the wait for data, bytes.
 
-Random weights, noise for videos, one epoch of `--steps` steps of pipeline/train.py, each method from frames and from its deepest store,
+Random weights, noise for videos, one epoch of `--steps` steps of training/loop.py, each method from frames and from its deepest store,
 in one process: `python -m benchmarks.caches`. With the defaults (ViT-B/32, 12 frames) it takes about half an hour on two cores and
 3 GB of disk; `--backbone clip-tiny --frames 12 --batch 32` takes two minutes. Nothing else should run. `--memory` measures something else:
 the peak of processes that write and read files of few and of many rows.
@@ -22,19 +22,21 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pipeline import device, features, levels, methods, prefix
-from pipeline.cache.rows import Rows
-from pipeline.cache.writer import Column, Writer, write
-from pipeline.clip import FrozenClip, build
-from pipeline.data import Files, Split, open_split
-from pipeline.embed import embed
-from pipeline.files import write_json
-from pipeline.loader import Stream
-from pipeline.params import Dataset, Frames, Train
+from pipeline import methods
+from pipeline.clip import FrozenClip, build, forward
+from pipeline.config.schema import Dataset, Frames, Train
+from pipeline.core.files import write_json
+from pipeline.evaluation.embed import embed
+from pipeline.inputs import features, frozen
+from pipeline.inputs.frames import FrameStore
+from pipeline.inputs.rows import Rows
+from pipeline.inputs.split import Files, Split, open_split
+from pipeline.inputs.writer import Column, Writer, write
+from pipeline.runtime import device
+from pipeline.runtime.loader import Stream
 from pipeline.stages import guarded
-from pipeline.step import Step
-from pipeline.train import train
-from pipeline.video.store import FrameStore
+from pipeline.training.loop import train
+from pipeline.training.step import Step
 
 # Four blocks, where the backbone has so many.
 RUNS: dict[str, dict[str, Any]] = {"partial": {}, "proj": {}, "cached_head": {}, "mv_adapter": {"last_blocks": 4, "cmt_layers": 2}}
@@ -118,7 +120,7 @@ class Bench:
     def prepared(self, name: str) -> int:
         """Write what a method may read, by plain CLIP; the level of its videos."""
         clip = self.attached(name)
-        reach = prefix.reaches(clip)
+        reach = frozen.reaches(clip)
         clip.detach_all()
         for split in ("train", "val"):
             for dtype in ("float32", "float16"):
@@ -131,7 +133,7 @@ class Bench:
         folder = self.folder / split
         videos, text = {"frames": folder / "frames.h5", "clips": folder / "videos.parquet"}.get(source), None
         if videos is None:
-            reach = prefix.reaches(clip)
+            reach = frozen.reaches(clip)
             videos, text = (folder / source / f"{tower}@{reach[tower].level}.h5" for tower in ("vision", "text"))
         return open_split(Files(videos, folder / "captions.parquet", text, self.folder), clip=clip, shape=self.shape)
 
@@ -174,7 +176,7 @@ class Bench:
         clip, found = self.clip(), dict[str, float]()
         source = FrameStore(self.folder / "train/frames.h5")
         for level in (clip.vision.top // 2, clip.vision.top + 1):
-            title = levels.title(level, top=clip.vision.top)
+            title = forward.title(level, top=clip.vision.top)
             found[f"forward {title}"] = _seconds(partial(_forward, clip, source, level))
             found[f"written {title}"] = _seconds(partial(self.store, "train", "vision", level, "float16", clip=clip))
             found[f"overhead {title}"] = found[f"written {title}"] / found[f"forward {title}"] - 1
@@ -209,7 +211,7 @@ def _noise(target: Path, ids: list[str], *, number: int, size: int) -> None:
 
 
 class _EveryLoss:
-    """Notes the loss of every step: pipeline/train.py keeps their mean only."""
+    """Notes the loss of every step: pipeline/training/loop.py keeps their mean only."""
 
     def __init__(self, losses: list[float]) -> None:
         self.losses = losses

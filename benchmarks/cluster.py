@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from pipeline.sources import ROOT
+from pipeline.core.code import ROOT
 from pipeline.stages import guarded
 from tests.cluster.slurm import Slurm, missing
 

@@ -1,6 +1,6 @@
 """What the whole benchmark takes on a cluster: five datasets, all methods, three seeds, on a number of GPUs. Nothing is measured here.
 
-Work is counted (`pipeline/cost.py`, ViT-B/32); what a GPU gets done of it in a second is an assumption, and so is the rate at which
+Work is counted (`pipeline/cost/measure.py`, ViT-B/32); what a GPU gets done of it in a second is an assumption, and so is the rate at which
 frames are read: give your own. `python -m benchmarks.plan` takes a minute or two. A training is pairs x epochs x
 (forward + the same back + once more where CLIP itself is trained) of the blocks above the store that it reads, or the time to read the
 store, whichever is longer. Stores are computed once for all methods and seeds.
@@ -15,11 +15,15 @@ from typing import Any
 
 import torch
 
-from pipeline import cost, device, levels, methods, prefix, protocols, recipes
-from pipeline.clip import FrozenClip, build
-from pipeline.files import write_json
+from pipeline import methods
+from pipeline.clip import FrozenClip, build, forward
+from pipeline.config import protocols, recipes
+from pipeline.config.schema import Train
+from pipeline.core.files import write_json
+from pipeline.cost import measure
+from pipeline.inputs import frozen
 from pipeline.methods import Shape
-from pipeline.params import Train
+from pipeline.runtime import device
 from pipeline.stages import guarded
 
 # Training videos, and all videos of all splits (docs/datasets.md); a video is seen with one caption in an epoch.
@@ -72,9 +76,9 @@ def _training(clip: FrozenClip, name: str, dataset: str, *, shape: Shape, args: 
     methods.attach(clip, methods.load(name, config={}), shape=shape)
     trained = sum(p.numel() for p in clip.trained().values())
     whole = trained > sum(p.numel() for p in clip.model.parameters()) / 2
-    reach = prefix.reaches(clip)["vision"].level
+    reach = frozen.reaches(clip)["vision"].level
     clip.merge()
-    work_of = cost.macs(clip, num_frames=shape.num_frames, num_words=shape.num_words, device=clip.mean.device)
+    work_of = measure.macs(clip, num_frames=shape.num_frames, num_words=shape.num_words, device=clip.mean.device)
     clip.detach_all()
     videos, everything = VIDEOS[dataset]
     # What is left above a store: the last norm and projection, or a head, are counted as a hundredth.
@@ -84,7 +88,7 @@ def _training(clip: FrozenClip, name: str, dataset: str, *, shape: Shape, args: 
     work = epochs * videos * above * (3 if whole else 2) + (everything - videos) * above
     size = shape.num_frames * (FRAME_BYTES if not reach else TOKEN_BYTES if reach < clip.vision.top else TOKEN_BYTES / 50)
     seconds = max(work / (args.tmacs * 1e12), (epochs * videos + everything - videos) * size / (args.read * 1e9))
-    store = f"{dataset} vision@{levels.title(reach, top=clip.vision.top)}" if reach else ""
+    store = f"{dataset} vision@{forward.title(reach, top=clip.vision.top)}" if reach else ""
     written = everything * work_of["macs_per_video"] * min(reach / clip.vision.top, 1) / (args.tmacs * 1e12)
     return {"hours": (seconds + args.start) / 3600, "store": store, "store_hours": (written + args.start) / 3600 if store else 0.0}
 

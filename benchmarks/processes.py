@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pipeline.team import Team, join, leave
+from pipeline.runtime.distributed import Team, join, leave
 
 
 def together(work: Callable[[Team], Any], *, size: int) -> list[Any]:

@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.files import write_json
-from pipeline.sources import ROOT
+from pipeline.core.code import ROOT
+from pipeline.core.files import write_json
 from pipeline.stages import guarded
 
 COMMANDS = {"snakemake": ["snakemake", "--cores", "all"], "dvc repro": ["dvc", "repro"]}

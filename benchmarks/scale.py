@@ -21,8 +21,8 @@ import imageio_ffmpeg
 import pandas as pd
 
 from pipeline import methods
-from pipeline.params import Clips, Dataset, Frames
-from pipeline.sources import ROOT
+from pipeline.config.schema import Clips, Dataset, Frames
+from pipeline.core.code import ROOT
 from pipeline.stages import guarded
 
 DATASETS = ("MSR-VTT", "MSVD", "LSMDC", "DiDeMo", "ActivityNet")

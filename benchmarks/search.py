@@ -21,9 +21,9 @@ import faiss
 import numpy as np
 import torch
 
-from pipeline.files import write_json
-from pipeline.gallery import nearest
-from pipeline.gallery.nearest import Approximate
+from pipeline.core.files import write_json
+from pipeline.search import nearest
+from pipeline.search.nearest import Approximate
 from pipeline.stages import guarded
 
 BLOCK = 50_000  # vectors that are drawn at once

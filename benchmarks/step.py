@@ -1,6 +1,6 @@
 """Time and memory of one training step, method by method, beside full fine-tuning in the same run: `make bench`.
 
-Random weights, random pictures, float32, the pieces of pipeline/train.py. A method runs in a process of its own, so that its peak is its
+Random weights, random pictures, float32, the pieces of training/loop.py. A method runs in a process of its own, so that its peak is its
 own: one step to warm up, in which the optimiser makes its state and `cost.measure_step` counts, then `--steps` timed ones. Full
 fine-tuning comes first and again last: how far the two are apart is how far to trust the rest. With the defaults a method takes
 minutes on a CPU; nothing else should run. Peak memory is the allocator's on CUDA and the whole process's, Python included, on a CPU.
@@ -18,14 +18,17 @@ from typing import Any
 
 import torch
 
-from pipeline import cost, device, methods, optim
+from pipeline import methods
 from pipeline.clip import FrozenClip, build
-from pipeline.files import write_json
-from pipeline.loss import contrastive
-from pipeline.params import Train
-from pipeline.parse import refuse_unknown
-from pipeline.similarity import scores
+from pipeline.config.parse import refuse_unknown
+from pipeline.config.schema import Train
+from pipeline.core.files import write_json
+from pipeline.cost import measure as cost
+from pipeline.evaluation.similarity import scores
+from pipeline.runtime import device
 from pipeline.stages import guarded
+from pipeline.training import optim
+from pipeline.training.loss import contrastive
 
 ANCHOR = "full_finetune"
 SETTINGS = ("backbone", "batch", "frames", "words", "steps", "threads")

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline import device
 from pipeline.clip import FrozenClip, build
+from pipeline.runtime import device
 from pipeline.video.sample import read_frames
 
 VIDEOS = 64

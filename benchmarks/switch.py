@@ -22,11 +22,13 @@ import psutil
 import torch
 from safetensors.torch import save_file
 
-from pipeline import checkpoint, device, methods
+from pipeline import methods
+from pipeline.adapters import checkpoint
+from pipeline.adapters.encoder import Encoder
 from pipeline.clip import FrozenClip, build, load_backbone
-from pipeline.encoder import Encoder
-from pipeline.files import write_json
-from pipeline.params import Backbone, Clips, Train
+from pipeline.config.schema import Backbone, Clips, Train
+from pipeline.core.files import write_json
+from pipeline.runtime import device
 from pipeline.stages import guarded
 
 METHODS = ("zero_shot", "vop", "mv_adapter", "lora", "bias", "full_finetune")

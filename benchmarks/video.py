@@ -26,8 +26,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.files import write_json
-from pipeline.params import Clips
+from pipeline.config.schema import Clips
+from pipeline.core.files import write_json
 from pipeline.stages import guarded
 from pipeline.video import transcode as canonical
 from pipeline.video.grid import pick

@@ -6,10 +6,10 @@ from typing import Any
 
 
 def load(adapter: str | Path, weights: str | Path | None = None, device: str = "auto") -> Any:
-    """A trained adapter on its backbone, a `pipeline.adapter.Adapter`: `encode_texts(sentences)`, `encode_videos(files)`.
+    """A trained adapter on its backbone, a `pipeline.adapters.loaded.Adapter`: `encode_texts(sentences)`, `encode_videos(files)`.
 
     `weights`: the backbone's file or open_clip tag; without it, the one that the params.yaml beside the adapter's `runs/` folder names.
     Raises ValueError for a file that is no adapter, and for weights that it was not trained on.
     """
-    # By name, so that `import pipeline` stays free of torch, and no stage seems to depend on this (pipeline/sources.py).
-    return import_module("pipeline.adapter").Adapter(Path(adapter), weights=weights, place=device)
+    # By name, so that `import pipeline` stays free of torch, and no stage seems to depend on this (pipeline/core/code.py).
+    return import_module("pipeline.adapters.loaded").Adapter(Path(adapter), weights=weights, place=device)

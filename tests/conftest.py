@@ -4,8 +4,8 @@ import open_clip
 import pytest
 import torch
 
-from pipeline import device
 from pipeline.clip import FrozenClip, build
+from pipeline.runtime import device
 
 SMALL = {
     "embed_dim": 16,

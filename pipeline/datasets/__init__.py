@@ -10,9 +10,9 @@ from typing import Protocol, cast
 
 import pandas as pd
 
-from pipeline import params
-from pipeline.annotations.rows import BOTH, CAPTION_COLUMNS, SPLITS, VIDEO_COLUMNS, refuse
-from pipeline.parse import refuse_unknown
+from pipeline.config import schema
+from pipeline.config.parse import refuse_unknown
+from pipeline.datasets.annotations.rows import BOTH, CAPTION_COLUMNS, SPLITS, VIDEO_COLUMNS, refuse
 
 OWN = "folder"
 PRIVATE = "private"  # how the names of remotes begin that are closed to others
@@ -21,19 +21,19 @@ PRIVATE = "private"  # how the names of remotes begin that are closed to others
 class Dataset(Protocol):
     """What a file of this folder offers. `name` is its name in params.yaml."""
 
-    def count(self, params: params.Params, name: str) -> int:
+    def count(self, params: schema.Params, name: str) -> int:
         """The number of videos in all splits, or a little more; known before anything is downloaded."""
         ...
 
-    def download(self, target: Path, params: params.Params, name: str) -> None:
+    def download(self, target: Path, params: schema.Params, name: str) -> None:
         """Fill the empty folder `target` with the publisher's files."""
         ...
 
-    def tables(self, raw: Path, settings: params.Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Read the publisher's annotations below `raw`: the tables of `pipeline.annotations.rows`."""
+    def tables(self, raw: Path, settings: schema.Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Read the publisher's annotations below `raw`: the tables of `pipeline.datasets.annotations.rows`."""
         ...
 
-    def expected(self, settings: params.Dataset) -> Mapping[str, tuple[int | None, int | None]]:
+    def expected(self, settings: schema.Dataset) -> Mapping[str, tuple[int | None, int | None]]:
         """Published numbers of videos and captions (sentences) of each split; None where there is none."""
         ...
 
@@ -47,7 +47,7 @@ def names() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", OWN))
 
 
-def module(name: str, settings: params.Dataset) -> str:
+def module(name: str, settings: schema.Dataset) -> str:
     """The name of the module of a dataset. ValueError for an unknown one."""
     if settings.captions:
         return f"{__name__}.{OWN}"
@@ -55,7 +55,7 @@ def module(name: str, settings: params.Dataset) -> str:
     return f"{__name__}.{name}"
 
 
-def load(name: str, settings: params.Dataset) -> Dataset:
+def load(name: str, settings: schema.Dataset) -> Dataset:
     """The module of a dataset. ValueError for an unknown one, and for a variant that it does not have."""
     found = importlib.import_module(module(name, settings))
     variants = getattr(found, "VARIANTS", ("",))
@@ -64,7 +64,7 @@ def load(name: str, settings: params.Dataset) -> Dataset:
     return cast(Dataset, found)
 
 
-def refuse_sharing(settings: params.Params, *, where: str = "params.yaml") -> None:
+def refuse_sharing(settings: schema.Params, *, where: str = "params.yaml") -> None:
     """ValueError where `dvc push` would send data that its licence does not let you pass on to a remote that is not marked private.
 
     The mark is the remote's name, and DVC sends such data nowhere else. Your own videos are your own affair.

@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.annotations import reading, rows
-from pipeline.annotations.matching import stem
-from pipeline.annotations.rows import BOTH, Caption, Video
-from pipeline.annotations.sources import About, Source, named, obtain
-from pipeline.params import Dataset, Params
+from pipeline.config.schema import Dataset, Params
+from pipeline.datasets.annotations import reading, rows
+from pipeline.datasets.annotations.matching import stem
+from pipeline.datasets.annotations.rows import BOTH, Caption, Video
+from pipeline.datasets.annotations.sources import About, Source, named, obtain
 
 ABOUT = About(
     title="ActivityNet Captions",

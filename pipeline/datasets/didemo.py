@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.annotations import reading, rows
-from pipeline.annotations.rows import SPLITS, Caption, Video
-from pipeline.annotations.sources import About, Source, address, obtain
-from pipeline.params import Dataset, Params
+from pipeline.config.schema import Dataset, Params
+from pipeline.datasets.annotations import reading, rows
+from pipeline.datasets.annotations.rows import SPLITS, Caption, Video
+from pipeline.datasets.annotations.sources import About, Source, address, obtain
 
 ABOUT = About(
     title="DiDeMo",

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from pipeline.annotations import reading, rows
-from pipeline.annotations.matching import stem
-from pipeline.annotations.rows import SPLITS, Caption, Video
-from pipeline.params import Dataset, Own, Params
+from pipeline.config.schema import Dataset, Own, Params
+from pipeline.datasets.annotations import reading, rows
+from pipeline.datasets.annotations.matching import stem
+from pipeline.datasets.annotations.rows import SPLITS, Caption, Video
 
 COLUMNS = ("video", "caption", "split", "start", "end")
 SHOWN = 20  # mistakes

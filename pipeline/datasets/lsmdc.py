@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.annotations import reading, rows
-from pipeline.annotations.matching import stem
-from pipeline.annotations.rows import Caption, Video
-from pipeline.annotations.sources import About, Source, address, obtain
-from pipeline.params import Dataset, Params
+from pipeline.config.schema import Dataset, Params
+from pipeline.datasets.annotations import reading, rows
+from pipeline.datasets.annotations.matching import stem
+from pipeline.datasets.annotations.rows import Caption, Video
+from pipeline.datasets.annotations.sources import About, Source, address, obtain
 
 ABOUT = About(
     title="LSMDC",

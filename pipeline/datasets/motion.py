@@ -1,7 +1,7 @@
 """`motion`, the embedded dataset: rendered clips of simple objects that each do something.
 
 Made here from one seed, so nothing is downloaded and nobody's licence applies. At least half of the test captions are right
-for one direction of time only; no scene occurs in two splits (pipeline/world/scene.py says what a scene is).
+for one direction of time only; no scene occurs in two splits (pipeline/motion/scene.py says what a scene is).
 """
 
 import json
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.annotations import rows
-from pipeline.annotations.matching import stem
-from pipeline.annotations.rows import SPLITS, Caption, Video
-from pipeline.annotations.sources import About
-from pipeline.params import Dataset, Motion, Params
-from pipeline.progress import track
-from pipeline.world import captions, files, scene
+from pipeline.config.schema import Dataset, Motion, Params
+from pipeline.core.progress import track
+from pipeline.datasets.annotations import rows
+from pipeline.datasets.annotations.matching import stem
+from pipeline.datasets.annotations.rows import SPLITS, Caption, Video
+from pipeline.datasets.annotations.sources import About
+from pipeline.motion import captions, files, scene
 
 GROUNDS = (2, 3)  # gradients of the clips; the still pictures for pretraining have the others
 CAPTIONS = {"train": 5, "val": 1, "test": 1}  # a clip

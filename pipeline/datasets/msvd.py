@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.annotations import reading, rows
-from pipeline.annotations.matching import stem
-from pipeline.annotations.rows import SPLITS, Caption, Video
-from pipeline.annotations.sources import About, Source, named, obtain
-from pipeline.fetch import pickles
-from pipeline.params import Dataset, Params
+from pipeline.config.schema import Dataset, Params
+from pipeline.datasets.annotations import reading, rows
+from pipeline.datasets.annotations.matching import stem
+from pipeline.datasets.annotations.rows import SPLITS, Caption, Video
+from pipeline.datasets.annotations.sources import About, Source, named, obtain
+from pipeline.datasets.fetch import pickles
 
 ABOUT = About(
     title="MSVD",

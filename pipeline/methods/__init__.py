@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from pipeline import registry
 from pipeline.clip import FrozenClip
+from pipeline.config import registry
 
 
 @dataclass(frozen=True)

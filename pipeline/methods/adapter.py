@@ -11,9 +11,9 @@ from typing import ClassVar
 from torch import nn
 
 from pipeline.clip import FrozenClip
+from pipeline.config.parse import choose
 from pipeline.methods import Shape
-from pipeline.parse import choose
-from pipeline.parts.bottleneck import PLACEMENTS, Bottleneck, add
+from pipeline.methods.parts.bottleneck import PLACEMENTS, Bottleneck, add
 
 VARIANTS = {"adapter_attn": {"site": "attention", "scale": 1.0}, "adapter_ffn": {"site": "mlp", "scale": 0.1}}
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.tower import Flow, TokenHook
 from pipeline.methods import Shape
-from pipeline.parts.bottleneck import Bottleneck, adapt_text, add
-from pipeline.parts.masks import hide_keys
-from pipeline.parts.prompts import entry
-from pipeline.tower import Flow, TokenHook
+from pipeline.methods.parts.bottleneck import Bottleneck, adapt_text, add
+from pipeline.methods.parts.masks import hide_keys
+from pipeline.methods.parts.prompts import entry
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.config.parse import choose
 from pipeline.methods import Shape
-from pipeline.parse import choose
-from pipeline.parts.bottleneck import Bottleneck
-from pipeline.parts.mixer import Mixer
-from pipeline.parts.prompts import normal, prompt_text
+from pipeline.methods.parts.bottleneck import Bottleneck
+from pipeline.methods.parts.mixer import Mixer
+from pipeline.methods.parts.prompts import normal, prompt_text
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.tower import Tower
+from pipeline.config.parse import choose
 from pipeline.methods import Shape
-from pipeline.parse import choose
-from pipeline.parts.mixer import Mixer
-from pipeline.tower import Tower
+from pipeline.methods.parts.mixer import Mixer
 
 
 @dataclass(frozen=True)

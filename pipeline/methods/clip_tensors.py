@@ -12,9 +12,9 @@ from typing import ClassVar
 from torch import nn
 
 from pipeline.clip import FrozenClip
+from pipeline.config.parse import choose
 from pipeline.methods import Shape
-from pipeline.parse import choose
-from pipeline.parts.tensors import upper
+from pipeline.methods.parts.tensors import upper
 
 VARIANTS = {
     "full_finetune": {"which": "all"},

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.config.parse import choose
 from pipeline.methods import Shape
-from pipeline.parse import choose
-from pipeline.parts.bottleneck import add, quick_gelu
+from pipeline.methods.parts.bottleneck import add, quick_gelu
 
 SITES = ("attention", "mlp")
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
 from pipeline.methods import Shape
-from pipeline.parts.bottleneck import adapt_text, add, quick_gelu
-from pipeline.parts.space_time import side
+from pipeline.methods.parts.bottleneck import adapt_text, add, quick_gelu
+from pipeline.methods.parts.space_time import side
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.tower import Flow, TokenHook
 from pipeline.methods import Shape
-from pipeline.parts.bottleneck import Bottleneck
-from pipeline.parts.space_time import SpaceTime, at_entry
-from pipeline.tower import Flow, TokenHook
+from pipeline.methods.parts.bottleneck import Bottleneck
+from pipeline.methods.parts.space_time import SpaceTime, at_entry
 
 VARIANTS = {"visual_text_adapter": {"video": False}, "video_text_adapter": {"video": True}}
 

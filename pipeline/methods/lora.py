@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.config.parse import choose
 from pipeline.methods import Shape
-from pipeline.parse import choose
 
 FUSED = ("q", "k", "v")
 WEIGHTS = {"out": "attn.out_proj.weight", "fc": "mlp.c_fc.weight", "proj": "mlp.c_proj.weight"}

@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.tower import BranchHook, Site, Tower
+from pipeline.config.parse import choose
 from pipeline.methods import Shape
-from pipeline.parse import choose
-from pipeline.parts.bottleneck import Bottleneck, quick_gelu
-from pipeline.parts.mixer import Mixer
-from pipeline.parts.tensors import upper
-from pipeline.tower import BranchHook, Site, Tower
+from pipeline.methods.parts.bottleneck import Bottleneck, quick_gelu
+from pipeline.methods.parts.mixer import Mixer
+from pipeline.methods.parts.tensors import upper
 
 POSITIONS = ("none", "down_in", "down_out", "up_in", "up_out")
 TEMPORAL = ("none", "transformer", "calibrated")

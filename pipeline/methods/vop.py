@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.tower import Flow, TokenHook
+from pipeline.config.parse import choose
 from pipeline.methods import Shape
-from pipeline.parse import choose
-from pipeline.parts.context import MODELS, Context
-from pipeline.parts.joined import see_all_frames
-from pipeline.parts.prompts import drop, entry, insert, normal, prompt_text, prompt_upper_text
-from pipeline.tower import Flow, TokenHook
+from pipeline.methods.parts.context import MODELS, Context
+from pipeline.methods.parts.joined import see_all_frames
+from pipeline.methods.parts.prompts import drop, entry, insert, normal, prompt_text, prompt_upper_text
 
 VARIANTS = {
     "vop": {},

@@ -4,7 +4,7 @@
 rule pretrain:
     input:
         code=sources("pipeline.stages.pretrain"),
-        architecture=shown(ROOT / "pipeline/clip-tiny.json"),
+        architecture=shown(ROOT / "pipeline/clip/clip-tiny.json"),
     output:
         weights="work/clip-tiny/weights.safetensors",
     log:

@@ -9,19 +9,12 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from pipeline import (
-    alone,
-    choice,
-    cluster,
-    configuration,
-    datasets,
-    demand,
-    gpus,
-    params as schema,
-    registry,
-)
-from pipeline.sources import ROOT, shown, sources
+from pipeline import datasets
+from pipeline.config import params as configuration, registry, schema
+from pipeline.core import locks
+from pipeline.core.code import ROOT, shown, sources
 from pipeline.datasets import folder
+from pipeline.rules import gpus, plan, resources as demand, slurm
 from pipeline.video import grid
 from pipeline.video.command import recipe
 
@@ -52,8 +45,8 @@ try:
     }
     if "DVC_STAGE" in os.environ:
         datasets.refuse_sharing(PARAMS)
-    CHOICES = choice.choices(PARAMS)
-    SITE = cluster.read_site(cluster.PROFILE / "site.yaml", os.environ)
+    CHOICES = plan.choices(PARAMS)
+    SITE = slurm.read_site(slurm.PROFILE / "site.yaml", os.environ)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -75,7 +68,7 @@ if GPUS_HERE and "gpu" not in workflow.resource_settings.resources:
     workflow.global_resources["gpu"] = GPUS_HERE
 
 # What Slurm would never start must not be asked for.
-LONGEST = cluster.longest(SITE) if workflow.is_main_process and not HERE else 0
+LONGEST = slurm.longest(SITE) if workflow.is_main_process and not HERE else 0
 
 if workflow.remote_exec:
     # Slurm's warning before a time limit reaches every process of a job, and would end them. The training listens to it again.
@@ -88,7 +81,7 @@ if workflow.remote_exec:
 
 # Held until this Snakemake ends. DVC's stages wait for one that outlived the DVC which started it.
 HELD = (
-    alone.enter(Path(".snakemake"), wait="DVC_STAGE" in os.environ)
+    locks.enter(Path(".snakemake"), wait="DVC_STAGE" in os.environ)
     if workflow.is_main_process
     else None
 )

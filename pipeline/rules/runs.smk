@@ -210,7 +210,7 @@ rule report:
         videos="work/{dataset}/test/videos.parquet",
         clips=clip_folders,
         code=sources("pipeline.stages.report"),
-        template=shown(ROOT / "pipeline/report.html.j2"),
+        template=shown(ROOT / "pipeline/reporting/report.html.j2"),
     output:
         html=report(
             "results/{dataset}/report.html",

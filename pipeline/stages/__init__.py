@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 
-from pipeline.stopping import EXIT_CODE, Stopped
+from pipeline.runtime.signals import EXIT_CODE, Stopped
 
 
 def guarded(main: Callable[[], None]) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from pipeline import datasets
-from pipeline.annotations import rows
-from pipeline.annotations.matching import match
-from pipeline.files import read_json, whole, write_json
-from pipeline.params import Dataset, from_json
-from pipeline.splits import exclude
+from pipeline.config.schema import Dataset, from_json
+from pipeline.core.files import read_json, whole, write_json
+from pipeline.datasets.annotations import rows
+from pipeline.datasets.annotations.matching import match
+from pipeline.datasets.annotations.splits import exclude
 from pipeline.stages import guarded
 
 VALIDATION = {

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import clip, record
-from pipeline.annotations.rows import SPLITS
-from pipeline.card import facts, page
-from pipeline.files import read_json, whole, write_json
-from pipeline.params import Dataset, from_json
-from pipeline.recipes import flat
+from pipeline import clip
+from pipeline.config.recipes import flat
+from pipeline.config.schema import Dataset, from_json
+from pipeline.core import record
+from pipeline.core.files import read_json, whole, write_json
+from pipeline.datasets.annotations.rows import SPLITS
+from pipeline.reporting.card import facts, page
 from pipeline.stages import guarded
 
 TABLES = ("videos.parquet", "captions.parquet")

@@ -4,8 +4,8 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline.files import whole
-from pipeline.record import sha256
+from pipeline.core.files import whole
+from pipeline.core.record import sha256
 from pipeline.stages import guarded
 
 

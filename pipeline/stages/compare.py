@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline import configuration
-from pipeline.compare import Difference, Run, compare, load
-from pipeline.params import Params, Score
-from pipeline.parse import parse, refuse_unknown
+from pipeline.config import params as configuration
+from pipeline.config.parse import parse, refuse_unknown
+from pipeline.config.schema import Params, Score
+from pipeline.evaluation.compare import Difference, Run, compare, load
 from pipeline.stages import guarded
 
 TITLES = {"RSum": "R-Sum both ways", "probe": "temporal probe"}

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import torch
 
-from pipeline import budget, configuration, device, protocols, recipes
 from pipeline.clip import FrozenClip, build
-from pipeline.files import write_json
+from pipeline.config import params, protocols, recipes
+from pipeline.config.parse import parse, refuse_unknown
+from pipeline.config.schema import Dataset
+from pipeline.core.files import write_json
+from pipeline.core.progress import track
+from pipeline.cost import table
 from pipeline.methods import Shape
-from pipeline.params import Dataset
-from pipeline.parse import parse, refuse_unknown
-from pipeline.progress import track
+from pipeline.runtime import device
 from pipeline.stages import guarded
 
 
@@ -20,15 +22,15 @@ def main() -> None:
     device.prepare(torch.device("cpu"), threads=args.threads, seed=0)
     settings = _settings(args)
     shape = Shape(num_frames=settings.frames.number, num_words=settings.words)
-    wanted = budget.candidates(protocols.canonical(args.dataset), named=args.method)
+    wanted = table.candidates(protocols.canonical(args.dataset), named=args.method)
     clip = FrozenClip(build(args.backbone), name=args.backbone)
-    found, refused = budget.rows(clip, track(wanted, total=len(wanted), label="cost"), shape=shape)
+    found, refused = table.rows(clip, track(wanted, total=len(wanted), label="cost"), shape=shape)
     if (args.method and refused) or not found:
         run, reason = next(iter(refused.items()))
         raise ValueError(f"{run} on {args.backbone}: {reason}")
     total = sum(p.numel() for p in clip.model.parameters())
     print(f"{args.backbone}, {total:,} parameters; {args.dataset}: {shape.num_frames} frames, {shape.num_words} words")
-    print(budget.to_text(found), end="")
+    print(table.to_text(found), end="")
     for run, reason in refused.items():
         print(f"not here: {run} ({reason})")
     if args.json:
@@ -39,9 +41,9 @@ def main() -> None:
 def _settings(args: argparse.Namespace) -> Dataset:
     """Frames and words of the dataset: of params.yaml, or of a benchmark; over them the command line."""
     name = protocols.canonical(args.dataset)
-    own = configuration.load(args.params).datasets if args.params.is_file() else {}
+    own = params.load(args.params).datasets if args.params.is_file() else {}
     known = protocols.fill({"run": {"datasets": recipes.DATASETS}}, where="protocols")["datasets"]
-    refuse_unknown(name, sorted({*own, *known}), what="unknown dataset", there="params.yaml and pipeline/protocols.yaml have")
+    refuse_unknown(name, sorted({*own, *known}), what="unknown dataset", there="params.yaml and pipeline/config/protocols.yaml have")
     stated = {"words": own[name].words, "frames": {"number": own[name].frames.number}} if name in own else known[name]
     given = {"words": args.words, "frames": {"number": args.frames} if args.frames is not None else None}
     return parse(Dataset, recipes.merge(stated, {k: v for k, v in given.items() if v is not None}), where="frames and words")

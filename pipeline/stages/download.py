@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from pipeline import datasets
-from pipeline.params import Dataset, Motion, Params, from_json
+from pipeline.config.schema import Dataset, Motion, Params, from_json
 from pipeline.stages import guarded
 
 

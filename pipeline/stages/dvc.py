@@ -14,9 +14,11 @@ from dvc.repo import Repo, lock_repo
 from dvc.stage import Stage
 from ruamel.yaml import YAML
 
-from pipeline import cluster, configuration, datasets
-from pipeline.files import whole
-from pipeline.sources import ROOT, sources
+from pipeline import datasets
+from pipeline.config import params
+from pipeline.core.code import ROOT, sources
+from pipeline.core.files import whole
+from pipeline.rules import slurm
 from pipeline.stages import guarded
 
 # Options of `dvc exp run` that are followed by a value.
@@ -80,7 +82,7 @@ def wanted(stage: str, words: Sequence[str]) -> bool:
 
 def record() -> None:
     """Let DVC record what Snakemake has made. ValueError unless all of it is up to date, and may go where `dvc push` would send it."""
-    datasets.refuse_sharing(configuration.load("params.yaml"))
+    datasets.refuse_sharing(params.load("params.yaml"))
     _nothing_left("`snakemake -n` says what, and `snakemake --cores all` does it")
     with _repository() as repo:
         repo.commit(force=True)
@@ -120,7 +122,7 @@ def code_of(command: str) -> list[str]:
     allowed = re.search(r"--allowed-rules ([a-z ]+) --", command)
     assert allowed, command
     rules = allowed[1].split()
-    text = "".join(cluster.rules()[rule] for rule in rules)
+    text = "".join(slurm.rules()[rule] for rule in rules)
     folders = [folder for word, folder in FOLDERS.items() if word in text]
     named = [f"{folder}/{path.stem}".replace("/", ".") for folder in folders for path in (ROOT / folder).glob("*.py")]
     code = sources(*(f"pipeline.stages.{rule}" for rule in rules), *named)

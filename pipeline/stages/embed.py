@@ -4,14 +4,19 @@ import argparse
 import json
 from pathlib import Path
 
-from pipeline import checkpoint, cost, device, embed, embeddings, methods, record
+from pipeline import methods
+from pipeline.adapters import checkpoint
 from pipeline.clip import load_backbone
-from pipeline.data import open_split
-from pipeline.files import read_json, write_json
-from pipeline.params import Backbone, Dataset, Train, from_json
-from pipeline.parse import parse
+from pipeline.config.parse import parse
+from pipeline.config.schema import Backbone, Dataset, Train, from_json
+from pipeline.core import record
+from pipeline.core.files import read_json, write_json
+from pipeline.cost import measure
+from pipeline.evaluation import embed, embeddings
+from pipeline.inputs.split import open_split
+from pipeline.runtime import device
 from pipeline.stages import guarded
-from pipeline.stages.inputs import add_machine, add_split, split_files
+from pipeline.stages.arguments import add_machine, add_split, split_files
 
 
 def main() -> None:
@@ -48,9 +53,9 @@ def main() -> None:
         {
             **trained["parameters"],
             **{key: trained[key] for key in ("train_seconds", "train_videos_per_second", "train_peak_bytes")},
-            **cost.macs(clip, num_frames=frames, num_words=words, device=place),
+            **measure.macs(clip, num_frames=frames, num_words=words, device=place),
             "checkpoint_bytes": args.adapter.stat().st_size,
-            "embed_videos_per_second": cost.rate(clip, num_frames=frames, device=place),
+            "embed_videos_per_second": measure.rate(clip, num_frames=frames, device=place),
             "stores": split.stores,
         },
     )

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from pipeline import report
-from pipeline.evaluate import evaluation
-from pipeline.files import write_json
+from pipeline.core.files import write_json
+from pipeline.reporting import results
+from pipeline.reporting.seed_means import evaluation
 from pipeline.stages import guarded
 
 
@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of finished runs, one a seed")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
     args = parser.parse_args()
-    write_json(args.metrics, evaluation([report.load_result(folder) for folder in args.runs]))
+    write_json(args.metrics, evaluation([results.load_result(folder) for folder in args.runs]))
 
 
 if __name__ == "__main__":

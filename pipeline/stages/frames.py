@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from pipeline.params import Frames, from_json
-from pipeline.sources import fingerprint
+from pipeline.config.schema import Frames, from_json
+from pipeline.core.code import fingerprint
+from pipeline.inputs.frames import listed, write_frames
 from pipeline.stages import guarded
-from pipeline.video.store import listed, write_frames
 
 
 def main() -> None:

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import configuration, device
-from pipeline.alone import only_one
-from pipeline.encoder import Encoder
-from pipeline.files import write_json
-from pipeline.gallery import adapters, dataset, folder
-from pipeline.gallery.build import Made, update
-from pipeline.gallery.found import Found, below
-from pipeline.gallery.index import discover
-from pipeline.gallery.reader import Reader
-from pipeline.params import Params
+from pipeline.adapters.encoder import Encoder
+from pipeline.config import params as configuration
+from pipeline.config.schema import Params
+from pipeline.core.files import write_json
+from pipeline.core.locks import only_one
+from pipeline.runtime import device
+from pipeline.search import adapters, dataset, folder
+from pipeline.search.build import Made, update
+from pipeline.search.contents import Found, below
+from pipeline.search.index import discover
+from pipeline.search.reader import Reader
 from pipeline.stages import guarded
 from pipeline.video.command import recipe
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from safetensors.torch import save as serialise
 
-from pipeline import device
-from pipeline.files import whole
-from pipeline.params import Pretrain, from_json
-from pipeline.pretrain import pretrain
+from pipeline.config.schema import Pretrain, from_json
+from pipeline.core.files import whole
+from pipeline.runtime import device
 from pipeline.stages import guarded
+from pipeline.training.pretrain import pretrain
 
 
 def main() -> None:

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline import configuration
-from pipeline.files import read_json
-from pipeline.parse import refuse_unknown
-from pipeline.provenance import SHOWN, Trace, check_clips, check_means, trace
-from pipeline.recipes import flat
-from pipeline.sources import shown
+from pipeline.config import params as configuration
+from pipeline.config.parse import refuse_unknown
+from pipeline.config.recipes import flat
+from pipeline.core.code import shown
+from pipeline.core.files import read_json
+from pipeline.reporting.provenance import SHOWN, Trace, check_clips, check_means, trace
 from pipeline.stages import guarded
 
 WIDTH = 110

@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import write_json
-from pipeline.params import Search, Train, from_json
-from pipeline.ranks import NotANumber
+from pipeline.config.schema import Search, Train, from_json
+from pipeline.core.files import write_json
+from pipeline.evaluation.ranks import NotANumber
+from pipeline.runtime.distributed import leave
 from pipeline.stages import guarded
 from pipeline.stages.train import arguments, prepare, scaled
-from pipeline.team import leave
-from pipeline.train import train
+from pipeline.training.loop import train
 
 
 def main() -> None:

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import embeddings, examples, files, page, params, plots, report, trials
+from pipeline.config import schema
+from pipeline.core import files
+from pipeline.evaluation import embeddings
+from pipeline.reporting import examples, page, plots, rates
+from pipeline.reporting import results as report
 from pipeline.stages import guarded
 
 
@@ -20,10 +24,10 @@ def main() -> None:
     shown = examples.examples(found, pd.read_parquet(args.captions))
     clips = examples.clips(shown, pd.read_parquet(args.videos), root=args.clips)
     thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}
-    score = params.from_json(params.Score, args.settings, where="score") if args.settings else None
+    score = schema.from_json(schema.Score, args.settings, where="score") if args.settings else None
     html = page.render(results, df, shown=shown, thumbnails=thumbnails, score=score, card=files.read_json(args.card))
     tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: report.to_markdown(df), args.text: f"{report.to_text(df)}\n"}
-    tables[args.trials] = trials.table(args.searches).to_csv(index=False)
+    tables[args.trials] = rates.table(args.searches).to_csv(index=False)
     tables[args.points] = plots.points(df).to_csv(index=False)
     tables[args.ranks] = plots.ranks({label: map(_embeddings, group) for label, group in groups.items()}).to_csv(index=False)
     tables[args.curves] = plots.curves(groups).to_csv(index=False)

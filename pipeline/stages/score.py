@@ -4,10 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
-from pipeline import embeddings, record
-from pipeline.files import write_json
-from pipeline.params import Score, from_json
-from pipeline.score import score
+from pipeline.config.schema import Score, from_json
+from pipeline.core import record
+from pipeline.core.files import write_json
+from pipeline.evaluation import embeddings
+from pipeline.evaluation.score import score
 from pipeline.stages import guarded
 
 

@@ -4,11 +4,12 @@ import argparse
 import json
 from pathlib import Path
 
-from pipeline import configuration, device
-from pipeline.gallery import answers, table
-from pipeline.gallery.index import discover
-from pipeline.gallery.session import Session
-from pipeline.gallery.shelf import MAKE
+from pipeline.config import params
+from pipeline.runtime import device
+from pipeline.search import answers, terminal
+from pipeline.search.index import discover
+from pipeline.search.open_indexes import MAKE
+from pipeline.search.session import Session
 from pipeline.stages import guarded
 
 PARAMS = Path("params.yaml")
@@ -24,7 +25,7 @@ def main() -> None:
     there = list(discover(args.indexes))
     if not there:
         raise ValueError(f"there is no index below {args.indexes}; make one: {MAKE}")
-    method = configuration.load(PARAMS).method if PARAMS.is_file() else ""
+    method = params.load(PARAMS).method if PARAMS.is_file() else ""
     names = answers.choose(there, wanted=args.index, gallery=args.gallery, method=method)
     if len({name.split("/")[0] for name in names}) > 1:
         raise ValueError(f"side by side are indexes of one gallery, not {' and '.join(names)}; search one after the other")
@@ -39,7 +40,7 @@ def main() -> None:
             json.dumps({"query": {key: value for key, value in asked.items() if value is not None}, "indexes": [a.json() for a in found]})
         )
     else:
-        print(table.rendered(found), end="")
+        print(terminal.rendered(found), end="")
 
 
 def _arguments() -> argparse.Namespace:

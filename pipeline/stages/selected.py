@@ -7,7 +7,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from pipeline.files import read_json, write_json
+from pipeline.core.files import read_json, write_json
 from pipeline.stages import guarded
 
 

@@ -7,11 +7,12 @@ import threading
 import webbrowser
 from pathlib import Path
 
-from pipeline import configuration, device
-from pipeline.gallery.session import Session
+from pipeline.config import params
+from pipeline.runtime import device
+from pipeline.search.session import Session
+from pipeline.search.web.server import address, listen, serve
+from pipeline.search.web.worker import Worker
 from pipeline.stages import guarded
-from pipeline.web.server import address, listen, serve
-from pipeline.web.worker import Worker
 
 PARAMS = Path("params.yaml")  # names the method that the page begins with
 
@@ -20,7 +21,7 @@ def main() -> None:
     args = _arguments()
     with listen(args.port) as listening:  # before the backbone is loaded: a port that is taken is told at once
         device.prepare(device.choose(args.device), threads=args.threads, seed=0)
-        first = configuration.load(PARAMS).method if PARAMS.is_file() else ""
+        first = params.load(PARAMS).method if PARAMS.is_file() else ""
         worker = Worker(Session(args.indexes, place=args.device, backbone=args.backbone), first=first)
 
         def ready() -> None:

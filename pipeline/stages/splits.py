@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import splits
-from pipeline.annotations.rows import SPLITS, in_split
-from pipeline.files import whole
-from pipeline.params import Dataset, from_json
+from pipeline.config.schema import Dataset, from_json
+from pipeline.core.files import whole
+from pipeline.datasets.annotations import splits
+from pipeline.datasets.annotations.rows import SPLITS, in_split
 from pipeline.stages import guarded
 
 

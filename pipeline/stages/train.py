@@ -12,17 +12,21 @@ from typing import Any
 import torch
 from dvclive.live import Live
 
-from pipeline import alone, checkpoint, device, methods, record, registry
+from pipeline import methods
+from pipeline.adapters import checkpoint
 from pipeline.clip import FrozenClip, load_backbone
-from pipeline.cost import parameters
-from pipeline.data import Split, open_split
-from pipeline.files import read_json, write_json
-from pipeline.params import Backbone, Dataset, Train, from_json
-from pipeline.sources import fingerprint
+from pipeline.config import registry
+from pipeline.config.schema import Backbone, Dataset, Train, from_json
+from pipeline.core import locks, record
+from pipeline.core.code import fingerprint
+from pipeline.core.files import read_json, write_json
+from pipeline.cost.measure import parameters
+from pipeline.inputs.split import Split, open_split
+from pipeline.runtime import device
+from pipeline.runtime.distributed import Team, join, leave
 from pipeline.stages import guarded
-from pipeline.stages.inputs import add_machine, add_split, split_files
-from pipeline.team import Team, join, leave
-from pipeline.train import train
+from pipeline.stages.arguments import add_machine, add_split, split_files
+from pipeline.training.loop import train
 
 
 @dataclass
@@ -52,7 +56,7 @@ def main() -> None:
     job = prepare(args, settings=settings, seed=args.seed)
     state = args.adapter.with_name(f"state-{job.fingerprint}.pt")
     told = f"a training that outlived its Snakemake is at work in {args.adapter.parent}"  # two would write the same files
-    lock = alone.only_one(args.adapter.with_name(".train.lock"), told=told) if job.team.first else contextlib.nullcontext()
+    lock = locks.only_one(args.adapter.with_name(".train.lock"), told=told) if job.team.first else contextlib.nullcontext()
     with lock:
         _train(args, job, settings, state)
 

@@ -18,13 +18,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.annotations.matching import ENDING
-from pipeline.annotations.sources import login
-from pipeline.fetch import http, youtube
-from pipeline.files import whole
-from pipeline.params import Clips, from_json
-from pipeline.progress import track
-from pipeline.sources import sources
+from pipeline.config.schema import Clips, from_json
+from pipeline.core.code import sources
+from pipeline.core.files import whole
+from pipeline.core.progress import track
+from pipeline.datasets.annotations.matching import ENDING
+from pipeline.datasets.annotations.sources import login
+from pipeline.datasets.fetch import http, youtube
 from pipeline.stages import guarded
 from pipeline.video.command import recipe
 from pipeline.video.transcode import COLUMNS, blank, transcode

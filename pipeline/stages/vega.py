@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from pipeline import vega
-from pipeline.files import whole
+from pipeline.core.files import whole
+from pipeline.reporting import vega
 from pipeline.stages import guarded
 
 

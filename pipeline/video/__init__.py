@@ -1,1 +1,1 @@
-"""Everything that touches a video file: look at it, make it canonical, choose frames, read them, store them."""
+"""One video file: probed, transcoded, sampled on a grid; which videos there are is not known here."""

@@ -11,7 +11,7 @@ from typing import Any
 import ffmpeg
 import imageio_ffmpeg
 
-from pipeline.params import Clips
+from pipeline.config.schema import Clips
 from pipeline.video.probe import CONTAINERS, PROTOCOLS
 
 LEAD = 5.0  # seconds before the start of a segment to jump to

@@ -3,9 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from pipeline.params import Clips, Frames
-from pipeline.video.sample import Pictures
-from pipeline.video.store import sampled
+from pipeline.config.schema import Clips, Frames
+from pipeline.video.sample import Pictures, sampled
 from pipeline.video.transcode import transcode
 
 

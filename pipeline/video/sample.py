@@ -11,6 +11,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.config.schema import Frames
+from pipeline.video.grid import pick
 from pipeline.video.probe import opened
 
 Pictures = NDArray[np.uint8]
@@ -108,3 +110,12 @@ def _rate(stream: VideoStream, path: Path) -> float:
 
 def _broken(path: Path, why: str) -> ValueError:
     return ValueError(f"the clip {path} cannot be read: {why}; delete it and re-run rule transcode")
+
+
+def sampled(path: Path, settings: Frames) -> tuple[Pictures, list[int], list[bool]]:
+    """The frames (T, 3, S, S) of one clip with zeros for padding, their indices, and the mask."""
+    num_frames, fps = num_frames_and_rate(path)
+    index, mask = pick(settings.grid, num_frames=num_frames, fps=fps, number=settings.number)
+    pictures = np.zeros((settings.number, 3, settings.size, settings.size), np.uint8)
+    pictures[np.array(mask)] = read_frames(path, [i for i in index if i >= 0], size=settings.size)
+    return pictures, index, mask

@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 from av.error import FFmpegError
 
-from pipeline.files import FULL
-from pipeline.params import Clips
-from pipeline.parse import choose
+from pipeline.config.parse import choose
+from pipeline.config.schema import Clips
+from pipeline.core.files import FULL
 from pipeline.video.command import Cut, command, count, recipe, version
 from pipeline.video.probe import Probe, opened, probe
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from pipeline import cluster
+from pipeline.rules import slurm as cluster
 from tests.cluster.runs import SITE, hashes
 from tests.cluster.slurm import until
 from tests.workflow.conftest import fresh

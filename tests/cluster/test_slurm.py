@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from pipeline import cluster
+from pipeline.rules import slurm as cluster
 from tests.cluster import accounts
 from tests.cluster.conftest import METRICS, resumed
 from tests.cluster.runs import TRAINING, Run, environments, finishes, hashes, processes, wait_idle

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from pipeline import splits
-from pipeline.annotations.rows import in_split
+from pipeline.config.schema import Dataset
 from pipeline.datasets import activitynet
-from pipeline.params import Dataset
+from pipeline.datasets.annotations import splits
+from pipeline.datasets.annotations.rows import in_split
 
 
 def entry(*sentences):

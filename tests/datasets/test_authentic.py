@@ -6,11 +6,11 @@ import re
 import pandas as pd
 import pytest
 
-from pipeline import datasets, splits
-from pipeline.annotations import reading, rows
-from pipeline.annotations.rows import in_split
+from pipeline import datasets
+from pipeline.config.schema import Dataset
 from pipeline.datasets import activitynet, didemo, msrvtt, msvd
-from pipeline.params import Dataset
+from pipeline.datasets.annotations import reading, rows, splits
+from pipeline.datasets.annotations.rows import in_split
 
 CASES = [("msrvtt", variant, validation) for variant in msrvtt.VARIANTS for validation in ("clean", "paper")] + [
     ("msvd", "", "clean"),

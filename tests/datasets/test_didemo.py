@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from pipeline import splits
-from pipeline.annotations.rows import in_split
+from pipeline.config.schema import Dataset
 from pipeline.datasets import didemo
-from pipeline.params import Dataset
+from pipeline.datasets.annotations import splits
+from pipeline.datasets.annotations.rows import in_split
 
 LISTED = {"train": "1@N00_11_aaa.mov", "val": "2@N00_22_bbb.", "test": "3@N00_33_ccc.mpg"}
 TWIN = "3@N00_33_ddd.mp4"

@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline import datasets
+from pipeline.config.schema import Dataset, Own
 from pipeline.datasets import folder
-from pipeline.params import Dataset, Own
 
 NAMES = ("a.mp4", "sub/b c.mkv", "sub/ä é.webm", "-x.avi", "noending", "twice.mp4", "twice.mkv")
 

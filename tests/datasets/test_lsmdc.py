@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.annotations.rows import in_split
+from pipeline.config.schema import Dataset
 from pipeline.datasets import lsmdc
-from pipeline.params import Dataset
+from pipeline.datasets.annotations.rows import in_split
 
 TIMES = "00.23.23.000\t00.23.28.886\t00.23.23.500\t00.23.28.886"
 

@@ -5,9 +5,9 @@ import zipfile
 
 import pytest
 
-from pipeline.annotations.rows import in_split
+from pipeline.config.schema import Dataset
 from pipeline.datasets import msrvtt
-from pipeline.params import Dataset
+from pipeline.datasets.annotations.rows import in_split
 
 SPLIT = {"video0": "train", "video1": "train", "video2": "validate", "video3": "test", "video4": "test"}
 

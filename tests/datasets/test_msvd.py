@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 
-from pipeline.annotations.rows import in_split
+from pipeline.config.schema import Dataset
 from pipeline.datasets import msvd
-from pipeline.params import Dataset
+from pipeline.datasets.annotations.rows import in_split
 
 CLIPS = {"train": ["-4wsuPCjDBc_5_15", "a_b-cdefghi_0_2"], "val": ["bQJQGoJF7_k_162_169"], "test": ["eyhzdC936uk_15_27"]}
 WORDS = {clip: [["a", "dog", str(n)] for n in range(3)] for clips in CLIPS.values() for clip in clips}

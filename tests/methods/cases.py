@@ -1,6 +1,7 @@
 """What the contract is tested with: each method as it is (new ones join by existing), and options that change what is attached."""
 
-from pipeline import methods, registry
+from pipeline import methods
+from pipeline.config import registry
 
 SHAPE = methods.Shape(num_frames=4, num_words=12)
 

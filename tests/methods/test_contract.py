@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from pipeline import checkpoint, methods, registry
-from pipeline.loss import contrastive
-from pipeline.similarity import scores
+from pipeline import methods
+from pipeline.adapters import checkpoint
+from pipeline.config import registry
+from pipeline.evaluation.similarity import scores
+from pipeline.training.loss import contrastive
 from tests.conftest import make_batch, small_clip
 from tests.methods.cases import SHAPE, cases, last, title
 

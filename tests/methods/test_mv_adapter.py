@@ -8,8 +8,8 @@ import torch
 
 from pipeline import methods
 from pipeline.clip import build as architecture
+from pipeline.clip.tower import Tower
 from pipeline.methods.mv_adapter import Gate, TextAdapter, VideoAdapter
-from pipeline.tower import Tower
 from tests.conftest import small_clip
 from tests.methods import naive
 

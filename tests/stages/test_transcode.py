@@ -11,10 +11,10 @@ import imageio_ffmpeg
 import pandas as pd
 import pytest
 
-from pipeline.fetch import http
+from pipeline.datasets.fetch import http
 from pipeline.stages import transcode as stage
 from pipeline.video.transcode import COLUMNS
-from tests.fetch.server import offer, say, serving
+from tests.datasets.fetch.server import offer, say, serving
 
 
 @pytest.fixture(scope="module")

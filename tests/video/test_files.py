@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.config.schema import Clips, Frames, Motion, Params
 from pipeline.datasets import motion
-from pipeline.params import Clips, Frames, Motion, Params
+from pipeline.inputs.frames import FrameStore
+from pipeline.motion import files, scene
 from pipeline.stages import frames as frames_stage
 from pipeline.stages import transcode as transcode_stage
 from pipeline.video.files import read_video
-from pipeline.video.store import FrameStore
-from pipeline.world import files, scene
 
 CLIPS = Clips(short_side=96, fps=6)
 

@@ -12,7 +12,7 @@ import pytest
 from dvc.api import DVCFileSystem
 from safetensors import safe_open
 
-from pipeline import checkpoint
+from pipeline.adapters import checkpoint
 from tests.workflow.conftest import ROOT, fresh
 
 PAGE = (ROOT / "docs/dvc.md").read_text(encoding="utf-8")
@@ -72,7 +72,8 @@ def test_a_recorded_run_is_up_to_date_and_a_change_touches_the_same_in_both_tool
     assert stale(tracked) == {"train@motion-vop-0", "embed@motion-vop-0", "evaluate@motion-vop"}
     assert tracked.planned() == {"train": 1, "embed": 1, "score": 1, "evaluate": 1, "report": 1}
     tracked.does("git checkout -q params.yaml")
-    tracked.edit("pipeline/metrics.py", lambda text: text.replace("tail = (1 - confidence) / 2", "tail = (1.0 - confidence) / 2"))
+    edited = ("tail = (1 - confidence) / 2", "tail = (1.0 - confidence) / 2")
+    tracked.edit("pipeline/evaluation/metrics.py", lambda text: text.replace(*edited))
     assert stale(tracked) == {f"evaluate@motion-{method}" for method in ("zero_shot", "full_finetune", "vop", "mv_adapter")}
     assert tracked.planned() == {"score": 4, "evaluate": 4, "report": 1, "selected": 1}
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import embeddings
-from pipeline.gallery.session import Session
-from pipeline.validate import similarities
+from pipeline.evaluation import embeddings
+from pipeline.evaluation.validation import similarities
+from pipeline.search.session import Session
 from tests.workflow.conftest import fresh
 
 METHODS = ("zero_shot", "full_finetune", "vop", "mv_adapter")

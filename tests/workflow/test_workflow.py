@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import checkpoint, embeddings
-from pipeline.validate import similarities
+from pipeline.adapters import checkpoint
+from pipeline.evaluation import embeddings
+from pipeline.evaluation.validation import similarities
 from tests.workflow.conftest import fresh
 
 RUNS = "runs/motion/clip-tiny"
@@ -158,7 +159,7 @@ def test_editing_a_method_reruns_that_method_and_the_report_only(checkout):
 
 
 def test_editing_the_metrics_scores_again_and_trains_nothing(checkout):
-    checkout.edit("pipeline/metrics.py", lambda text: text + "\n# edited\n")
+    checkout.edit("pipeline/evaluation/metrics.py", lambda text: text + "\n# edited\n")
     planned = checkout.planned()
     assert planned == {"score": 4, "evaluate": 4, "report": 1, "selected": 1}
 

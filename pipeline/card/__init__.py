@@ -1,1 +1,0 @@
-"""The card of a dataset: what this copy of it is, as facts, in words and as a page."""

@@ -1,0 +1,68 @@
+"""How far up a tower something is, and the towers between two levels.
+
+Level 0 is the input: pixels or token ids. Level k from 1 up to below the number of blocks is all tokens after k blocks. Level `top`, the
+number of blocks, is the one token that is read on (CLS, end of text), after all of them. Level `top + 1` is the feature, after the last
+norm and the projection, before any head. Shapes: B videos or captions, T frames, L tokens, D width, E embedding.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.clip.tower import Flow, Tower
+
+FEATURES = "all"
+
+
+def title(level: int, *, top: int) -> str:
+    """A level's name in params.yaml and in the name of a file."""
+    return FEATURES if level > top else str(level)
+
+
+def frames_at(level: int, seen: Tensor, visual: Any, tower: Tower, *, mask: Tensor, start: int) -> Tensor:
+    """What frames with their mask (B, T) are at `level`, from what they are at `start`, which is lower.
+
+    Level 0: normalised pixels (B, T, 3, H, W); then tokens (B, T, L, D), CLS tokens (B, T, D), features (B, T, E).
+    """
+    flow = Flow(num_frames=mask.shape[1], read=torch.zeros(len(mask), dtype=torch.long, device=mask.device), frame_mask=mask)
+    x = seen.flatten(0, 1)
+    if start == 0:
+        tokens = visual.conv1(x).flatten(2).transpose(1, 2)
+        first = visual.class_embedding.expand(tokens.shape[0], 1, -1)
+        tokens = torch.cat([first, tokens], dim=1) + visual.positional_embedding
+        for hook in tower.embedding:
+            tokens = hook(tokens, flow)
+        x = visual.ln_pre(tokens)
+    if start < tower.top:
+        x = tower.run(x, flow=flow, start=start, stop=level)
+        x = x[:, 0] if level >= tower.top else x
+    if level > tower.top:
+        x = visual.ln_post(x) @ visual.proj
+    out: Tensor = x.unflatten(0, mask.shape)
+    return out
+
+
+def text_at(level: int, ids: Tensor, said: Tensor | None, model: nn.Module, tower: Tower, *, start: int) -> Tensor:
+    """What captions with token ids (B, L) are at `level`, from what they are at `start` (`said`, None for level 0).
+
+    Tokens (B, L, D), end-of-text tokens (B, D), features (B, E).
+    """
+    clip: Any = model
+    flow = Flow(num_frames=1, read=ids.argmax(dim=1))
+    if said is None:
+        assert start == 0, "above level 0 there is something to start from"
+        tokens = clip.token_embedding(ids)
+        for hook in tower.embedding:
+            tokens = hook(tokens, flow)
+        x = tokens + clip.positional_embedding[: tokens.shape[1]]
+    else:
+        x = said
+    if start < min(tower.top, level):
+        flow.attn_mask = clip.attn_mask[: x.shape[1], : x.shape[1]]
+        x = tower.run(x, flow=flow, start=start, stop=level)
+        x = x[torch.arange(len(ids), device=ids.device), flow.read] if level >= tower.top else x
+    if level > tower.top >= start:
+        x = clip.ln_final(x) @ clip.text_projection
+    out: Tensor = x
+    return out

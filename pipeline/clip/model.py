@@ -1,0 +1,268 @@
+"""CLIP as two frozen towers, to which a method attaches.
+
+The only file that imports open_clip. Shapes: B videos or captions, T frames, N = B*T, L tokens, D width, E embedding.
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import open_clip
+import torch
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+
+from pipeline.clip import forward
+from pipeline.clip.tower import Tower
+from pipeline.config.schema import Backbone
+
+TINY = Path(__file__).parent / "clip-tiny.json"
+MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+PREPROCESSING = f"mean {MEAN}, deviation {STD}"
+LOG_100 = math.log(100)  # where CLIP stops its logit scale
+
+
+class FrozenClip(nn.Module):
+    """CLIP with every tensor frozen, until a method attaches modules or asks for tensors of CLIP to be trained.
+
+    `digest` is the SHA-256 of the weights; adapters carry it, so that they are never loaded onto another backbone.
+    """
+
+    def __init__(self, model: open_clip.CLIP, *, name: str) -> None:
+        super().__init__()
+        _refuse_unknown_towers(model, name)
+        self.model = model.float().eval()
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        self.name = name
+        self.digest = _digest(model)
+        self.image_size = int(model.visual.image_size[0])
+        self.context_length = int(model.context_length)
+        self.embed_dim = int(model.text_projection.shape[1])
+        self.vision = Tower("vision", transformer=model.visual.transformer, width=model.visual.class_embedding.shape[0])
+        self.text = Tower("text", transformer=model.transformer, width=model.ln_final.weight.shape[0])
+        self.originals: dict[str, Tensor] = {}
+        self.plain()
+        self.mean: Tensor
+        self.std: Tensor
+        self.preprocessing = PREPROCESSING
+        self._tokenizer = open_clip.SimpleTokenizer(context_length=self.context_length)
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> "FrozenClip":
+        """CLIP stays in evaluation mode (it has no dropout to switch on); the attached modules follow `mode`."""
+        self.adapter.train(mode)
+        self.training = mode
+        return self
+
+    def plain(self) -> None:
+        """Nothing attached, nothing to train. What CLIP was before is in `originals`, by name.
+
+        `frame_head` changes frame features (B, T, E) under their mask (B, T), `text_head` text features (B, E). With a
+        `query_temperature` a video's frames are weighed anew by each caption (`similarity.query_scores`), else they are averaged.
+        """
+        self.vision.clear()
+        self.text.clear()
+        self.adapter: nn.Module = nn.Module()
+        self.unfrozen: dict[str, nn.Parameter] = {}
+        self.frame_head: list[Callable[[Tensor, Tensor], Tensor]] = []
+        self.text_head: list[Callable[[Tensor], Tensor]] = []
+        self.query_temperature: float | None = None
+
+    def unfreeze(self, wanted: Callable[[str], bool]) -> None:
+        """Let the tensors of CLIP whose names satisfy `wanted` be trained."""
+        for name, parameter in self.model.named_parameters():
+            if wanted(name):
+                self.originals.setdefault(name, parameter.detach().clone())
+                self.unfrozen[name] = parameter.requires_grad_(True)
+
+    def checkpointing(self, on: bool) -> None:
+        """Compute each block again in the backward pass (less memory, more time), or keep what it computed."""
+        self.vision.checkpointing = self.text.checkpointing = on
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Fold attached changes of weights (LoRA) into CLIP's own, so that they cost nothing at inference.
+
+        Features stay the same; `detach_all` still gives plain CLIP back.
+        """
+        for tower, prefix in ((self.vision, "visual.transformer.resblocks"), (self.text, "transformer.resblocks")):
+            for layer, hooks in enumerate(tower.hooks):
+                for key, change in hooks.weights.items():
+                    name, weight = f"{prefix}.{layer}.{key}", tower.blocks[layer].get_parameter(key)
+                    self.originals.setdefault(name, weight.clone())
+                    weight.copy_(change(weight))
+                hooks.weights.clear()
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Every trainable tensor by its name in the checkpoint: `adapter.*` for attached ones, `clip.*` for CLIP's own."""
+        named = {f"adapter.{name}": p for name, p in self.adapter.named_parameters()}
+        return named | {f"clip.{name}": p for name, p in self.unfrozen.items()}
+
+    @torch.no_grad()
+    def detach_all(self) -> None:
+        """Back to plain CLIP, bit for bit."""
+        for name, original in self.originals.items():
+            self.model.get_parameter(name).copy_(original).requires_grad_(False)
+        self.originals = {}
+        self.plain()
+
+    @torch.no_grad()
+    def limit_logit_scale(self) -> None:
+        """Where the temperature is trained, CLIP keeps its inverse at most at 100."""
+        if "logit_scale" in self.unfrozen:
+            self.model.logit_scale.clamp_(max=LOG_100)
+
+    @property
+    def logit_scale(self) -> Tensor:
+        scale: Tensor = self.model.logit_scale.exp()
+        return scale
+
+    def tokenize(self, captions: list[str], *, num_words: int) -> Tensor:
+        """(B, num_words) token ids with start and end of text; longer captions keep their end-of-text token last."""
+        return cast(Tensor, self._tokenizer(captions, context_length=num_words))
+
+    def encode_frames(self, seen: Tensor, *, mask: Tensor, start: int = 0) -> Tensor:
+        """Frames (B, T, 3, H, W) as uint8 and their mask (B, T) -> frame features (B, T, E), not normalised.
+
+        With a `start` above 0, `seen` is what `frames_at` gives for that level, and the tower runs from there on.
+        """
+        features = self.frames_at(self.vision.top + 1, seen, mask=mask, start=start)
+        for head in self.frame_head:
+            features = head(features, mask)
+        return features
+
+    def frames_at(self, level: int, seen: Tensor, *, mask: Tensor, start: int = 0) -> Tensor:
+        """What frames are at a level of the vision tower (`forward.frames_at`), from what they are at `start`."""
+        seen = seen.to(self.mean.dtype)
+        seen = seen if start else (seen / 255 - self.mean) / self.std
+        if level == start:
+            return seen
+        return forward.frames_at(level, seen, self.model.visual, self.vision, mask=mask, start=start)
+
+    def encode_text(self, ids: Tensor, said: Tensor | None = None, *, start: int = 0) -> Tensor:
+        """Token ids (B, L), L at most the context length -> text features (B, E), not normalised; from `said` at level `start` on."""
+        features = self.text_at(self.text.top + 1, ids, said, start=start)
+        for head in self.text_head:
+            features = head(features)
+        return features
+
+    def text_at(self, level: int, ids: Tensor, said: Tensor | None = None, *, start: int = 0) -> Tensor:
+        """What captions are at a level of the text tower (`forward.text_at`), from what they are at `start`."""
+        return forward.text_at(level, ids, None if said is None else said.to(self.mean.dtype), self.model, self.text, start=start)
+
+
+def load_backbone(backbone: Backbone) -> FrozenClip:
+    """Open a CLIP by its open_clip architecture name, with the weights of a pretrained tag of open_clip or of a file.
+
+    Raises ValueError for an unknown name, a tower that the seam cannot run, a tag whose weights were trained with another activation
+    (of a file nobody can tell), weights of another architecture or resolution, and weights that cannot be had here.
+    """
+    name = backbone.name
+    _check_activation(name, backbone.weights)
+    model = build(name)
+    path = backbone.file or _download(name, backbone.weights)
+    if not path.is_file():
+        raise ValueError(f"backbone.weights: there is no file {str(path)!r}; put the checkpoint of {name} there")
+    try:
+        _load(model, path)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{path} does not hold the weights of {name}: {reason}") from error
+    except Exception as error:  # a pickle that asks for code ends here, as does a damaged safetensors header
+        raise ValueError(f"{path} is not a checkpoint that can be read safely ({type(error).__name__}): {error}") from error
+    return FrozenClip(model, name=name)
+
+
+def _load(model: open_clip.CLIP, path: Path) -> None:
+    """Read weights. open_clip would stretch the positions of another resolution to fit; here that is an error."""
+    own = {key: tuple(value.shape) for key, value in model.state_dict().items() if key.endswith("positional_embedding")}
+    stored = open_clip.factory.load_state_dict(str(path), weights_only=True)
+    for key in own.keys() & stored.keys():
+        if tuple(stored[key].shape) != own[key]:
+            raise ValueError(f"{key} has the shape {tuple(stored[key].shape)}, expected {own[key]}")
+    open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
+
+
+def count_tokens(captions: list[str]) -> list[int]:
+    """The tokens of each caption, start and end of text included, before any is cut off."""
+    tokenizer = open_clip.SimpleTokenizer()
+    return [len(tokenizer.encode(caption)) + 2 for caption in captions]
+
+
+def build(name: str) -> open_clip.CLIP:
+    """The architecture `name` with random weights; its towers are checked first, so that no HF or timm model is built."""
+    if name == "clip-tiny" and name not in open_clip.list_models():
+        open_clip.add_model_config(TINY)
+    config = open_clip.get_model_config(name)
+    if config is None:
+        known = ", ".join(m for m in open_clip.list_models() if re.fullmatch(r"ViT-[BL]-(32|16|14)-quickgelu", m))
+        raise ValueError(f"backbone.name: open_clip has no model {name!r}; use clip-tiny or one like {known}")
+    for tower, key, kind in (("vision", "timm_model_name", "timm"), ("text", "hf_model_name", "HF text")):
+        if config[f"{tower}_cfg"].get(key):
+            raise ValueError(f"backbone {name}: a {kind} tower cannot be run block by block; use a plain ViT CLIP")
+    if isinstance(config["vision_cfg"].get("layers"), list):
+        raise ValueError(f"backbone {name}: a ResNet vision tower has no blocks to attach to; use a plain ViT CLIP")
+    config.pop("custom_text", None)
+    return open_clip.CLIP(**{key: value for key, value in config.items() if key in CONFIG_KEYS})
+
+
+CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
+
+
+def _refuse_unknown_towers(model: nn.Module, name: str) -> None:
+    """ValueError unless both towers are the plain ones that `Tower.run` and the two encoders reproduce."""
+    visual = getattr(model, "visual", None)
+    plain = isinstance(model, open_clip.CLIP) and isinstance(visual, VisionTransformer)
+    if not plain or visual is None:
+        raise ValueError(f"backbone {name}: {type(model).__name__} with {type(visual).__name__} is not a plain ViT CLIP")
+    odd = {
+        "attentional pooling": visual.attn_pool is not None,
+        f"pooling {visual.pool_type!r}": visual.pool_type != "tok",
+        "patch dropout": not isinstance(visual.patch_dropout, nn.Identity),
+        f"text pooling {model.text_pool_type!r}": model.text_pool_type != "argmax",
+        "a non-square image": len(set(visual.image_size)) != 1,
+        "a text tower without causal mask": model.attn_mask is None,
+        "no or a biased text projection": not isinstance(model.text_projection, nn.Parameter),
+    }
+    found = [what for what, present in odd.items() if present]
+    if found:
+        raise ValueError(f"backbone {name} has {', '.join(found)}, which the block loop does not reproduce")
+
+
+def _check_activation(name: str, weights: str) -> None:
+    """OpenAI's and others' weights were trained with QuickGELU; open_clip only warns when an erf GELU runs on them."""
+    config, tag = open_clip.get_model_config(name), open_clip.get_pretrained_cfg(name, weights)
+    if config is not None and tag.get("quick_gelu", False) and not config.get("quick_gelu", False):
+        raise ValueError(
+            f"backbone {name} uses the erf GELU but {weights!r} was trained with QuickGELU; set backbone.name: {name}-quickgelu"
+        )
+
+
+def _download(name: str, tag: str) -> Path:
+    config = open_clip.get_pretrained_cfg(name, tag)
+    if not config:
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        raise ValueError(f"backbone.weights: open_clip has no weights {tag!r} for {name}; it has {', '.join(tags) or 'none'}")
+    try:
+        return Path(open_clip.download_pretrained(config))
+    except Exception as error:  # urllib, requests, httpx and the hub each raise their own
+        raise ValueError(
+            f"the weights {tag!r} of {name} ({config.get('hf_hub') or config.get('url')}) could not be downloaded "
+            f"({type(error).__name__}); fetch the file on a machine with internet, put it here and set backbone.weights to its path"
+        ) from error
+
+
+def _digest(model: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and bytes of all weights; "" for an architecture without any."""
+    if next(model.parameters()).is_meta:
+        return ""
+    total = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        total.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        total.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,1 @@
+"""params.yaml as checked dataclasses, under protocols and recipes, and which methods and datasets there are; no torch."""

@@ -1,0 +1,1 @@
+"""The cost of a method: parameters, dead ones, memory, multiply-accumulates; nothing about how well it does."""

@@ -1,0 +1,1 @@
+"""Downloads from strangers: fetched whole, unpacked and read without trust."""

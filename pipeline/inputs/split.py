@@ -1,0 +1,119 @@
+"""One split as tensors: videos from the store that a run may use, captions as token ids, or what a frozen text tower made of them.
+
+B videos, T frames, C captions, L tokens.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from pipeline.clip import FrozenClip
+from pipeline.config.schema import Dataset
+from pipeline.inputs.frames import ClipStore, FrameStore, Videos
+from pipeline.inputs.stores import TokenStore, text_store, video_store
+
+
+class Texts(NamedTuple):
+    """Token ids (B, L) of some captions, and what is stored of them above level 0."""
+
+    ids: Tensor
+    said: Tensor | None
+
+
+class Pairs(NamedTuple):
+    """Captions with their videos: `Videos` and `Texts`."""
+
+    seen: Tensor
+    mask: Tensor
+    ids: Tensor
+    said: Tensor | None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Captions `ids` (C, L) of the videos `video` (C,), and which of them name a direction of time `directed` (C,).
+
+    Videos are at the level `store.level` of the vision tower, captions at `text.level` of the text tower, 0 without a `text`.
+    """
+
+    store: FrameStore | ClipStore | TokenStore
+    text: TokenStore | None
+    ids: Tensor
+    video: np.ndarray
+    directed: np.ndarray
+    caption_ids: list[str]
+
+    @property
+    def stores(self) -> dict[str, str]:
+        """What videos and captions are read from, as params.yaml names it."""
+        return {"store": self.store.kind, "text_store": "captions" if self.text is None else self.text.kind}
+
+    def videos(self, rows: np.ndarray) -> Videos:
+        """Rows of the store."""
+        return self.store.batch(rows.tolist())
+
+    def texts(self, rows: np.ndarray) -> Texts:
+        """Captions by their rows."""
+        return Texts(self.ids[rows], None if self.text is None else self.text.tokens(rows.tolist()))
+
+    def pairs(self, captions: np.ndarray) -> Pairs:
+        """Captions by their rows, each with its video."""
+        return Pairs(*self.videos(self.video[captions]), *self.texts(captions))
+
+    def encode_videos(self, clip: FrozenClip, videos: Videos | Pairs) -> Tensor:
+        """Frame features (B, T, E)."""
+        return clip.encode_frames(videos.seen, mask=videos.mask, start=self.store.level)
+
+    def encode_texts(self, clip: FrozenClip, texts: Texts | Pairs) -> Tensor:
+        """Text features (B, E)."""
+        return clip.encode_text(texts.ids, texts.said, start=0 if self.text is None else self.text.level)
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a split. `videos`: a frames.h5, a file of tokens, or a videos.parquet and its `clips`. `text`: a file of tokens."""
+
+    videos: Path
+    captions: Path
+    text: Path | None = None
+    clips: Path | None = None
+
+    def given(self) -> dict[str, Path]:
+        """The files among them, by what they are."""
+        return {key: path for key, path in (("videos", self.videos), ("captions", self.captions), ("text", self.text)) if path}
+
+
+def open_split(files: Files, *, clip: FrozenClip, shape: Dataset) -> Split:
+    """Open a split for a CLIP to which a method is attached.
+
+    ValueError if videos and captions do not belong together, or a file does not fit the backbone, the `shape`, or the method.
+    """
+    store = video_store(files.videos, clips=files.clips, clip=clip, frames=shape.frames)
+    table = pd.read_parquet(files.captions)
+    row = {video: number for number, video in enumerate(store.video_ids)}
+    strangers = sorted(set(table["video_id"]) ^ set(row))
+    if strangers:
+        raise ValueError(f"{files.videos} and {files.captions} differ in {len(strangers)} videos, {strangers[0]!r} first; make both again")
+    ids = clip.tokenize(table["text"].tolist(), num_words=shape.words)
+    return Split(
+        store=store,
+        text=text_store(files.text, clip=clip, ids=ids, caption_ids=table["caption_id"].tolist()) if files.text else None,
+        ids=ids,
+        video=table["video_id"].map(row).to_numpy(np.int64),
+        directed=table["directed"].to_numpy(bool),
+        caption_ids=table["caption_id"].tolist(),
+    )
+
+
+def reverse(frames: Tensor, *, mask: Tensor) -> Tensor:
+    """The twin of each video: its real frames in reverse order, (B, T, ...) -> the same; padding stays where it is."""
+    order = torch.arange(mask.shape[1], device=mask.device).repeat(len(mask), 1)
+    for row, real in enumerate(mask):
+        places = real.nonzero()[:, 0]
+        order[row, places] = places.flip(0)
+    return frames[torch.arange(len(frames), device=frames.device)[:, None], order]

@@ -1,0 +1,1 @@
+"""Building blocks that several methods are made of; none is a method."""

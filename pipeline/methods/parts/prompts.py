@@ -1,0 +1,82 @@
+"""Prompt tokens: learned rows that a tower reads beside its own tokens. P prompts, D width."""
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.clip import FrozenClip
+from pipeline.clip.tower import Flow, TokenHook, Tower
+from pipeline.methods.parts.masks import causal
+
+
+def normal(*shape: int, std: float) -> nn.Parameter:
+    """A table drawn from N(0, std^2)."""
+    return nn.Parameter(torch.empty(*shape).normal_(std=std))
+
+
+def insert(tokens: Tensor, prompts: Tensor, *, at: int) -> Tensor:
+    """Tokens (N, L, D) and prompts (P, D) or (N, P, D) -> (N, L+P, D), the prompts from position `at` on."""
+    rows = prompts.expand(len(tokens), -1, -1)
+    return torch.cat([tokens[:, :at], rows, tokens[:, at:]], dim=1)
+
+
+def drop(tokens: Tensor, *, at: int, number: int) -> Tensor:
+    """The inverse of `insert`: the outputs of prompts are discarded."""
+    return torch.cat([tokens[:, :at], tokens[:, at + number :]], dim=1)
+
+
+def entry(tower: Tower, layer: int) -> list[TokenHook]:
+    """The hooks where tokens enter a layer; for the first these are the embedding's, so that what they add is normalised and placed too."""
+    return tower.hooks[layer].before if layer else tower.embedding
+
+
+def prompt_text(clip: FrozenClip, prompts: Tensor, *, head: int, num_words: int) -> None:
+    """Prompts (layers, P, D) for the first layers: `head` of them after start-of-text, the rest before the last slot of the row.
+
+    The first layer's prompts receive CLIP's positions, so the words move up by `head`. Outputs of prompts are discarded where the
+    next layer has its own; the last ones flow on to the top. The token read is P after the caption's end-of-text index: the end of
+    text itself when all prompts are at the head. ValueError if words and prompts do not fit the context.
+    """
+    layers, number = prompts.shape[:2]
+    room = clip.context_length - number
+    if num_words > room:
+        raise ValueError(
+            f"{num_words} words and {number} text prompts do not fit the {clip.context_length} tokens of {clip.name}; "
+            f"set dataset.words to at most {room}"
+        )
+
+    def put(layer: int) -> TokenHook:
+        def change(tokens: Tensor, flow: Flow) -> Tensor:
+            tokens = insert(tokens, prompts[layer, head:], at=tokens.shape[1] - 1)
+            return insert(tokens, prompts[layer, :head], at=1)
+
+        return change
+
+    def move_read(tokens: Tensor, flow: Flow) -> Tensor:
+        flow.read = flow.read + number
+        return tokens
+
+    def discard(tokens: Tensor, flow: Flow) -> Tensor:
+        tokens = drop(tokens, at=1, number=head)
+        return drop(tokens, at=tokens.shape[1] - 1 - (number - head), number=number - head)
+
+    clip.text.embedding += [move_read, put(0)]
+    for layer in range(1, layers):
+        clip.text.hooks[layer - 1].after.append(discard)
+        clip.text.hooks[layer].before.append(put(layer))
+
+
+def prompt_upper_text(clip: FrozenClip, prompts: Tensor, *, last_blocks: int) -> None:
+    """Prompts (layers, P, D) after start-of-text in the last blocks, where these are not all: below them is plain CLIP.
+
+    Like all prompts behind the first layer they have no positions, so any caption has room. Their outputs are discarded behind every
+    block, the last one too: the token that is read stays where it is.
+    """
+    number = prompts.shape[1]
+
+    def put(row: int) -> TokenHook:
+        return lambda tokens, flow: insert(tokens, prompts[row], at=1)
+
+    for row, (_, _, hooks) in enumerate(clip.text.last(last_blocks)):
+        hooks.before.append(put(row))
+        hooks.mask = lambda tokens, flow: causal(tokens)  # the flow's has the length of the plain caption
+        hooks.after.append(lambda tokens, flow: drop(tokens, at=1, number=number))

@@ -1,0 +1,50 @@
+"""Bottlenecks whose patches see their neighbours. B videos, T frames, P = H*W patches, D width, M bottleneck."""
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from pipeline.clip.tower import Flow, TokenHook
+from pipeline.methods.parts.bottleneck import ACTIVATIONS
+
+
+def side(patches: int) -> int:
+    """The patches along one side of a square frame."""
+    length = math.isqrt(patches)
+    assert length**2 == patches, f"{patches} patches are no square"
+    return length
+
+
+class SpaceTime(nn.Module):
+    """Patches (B, T, P, D) -> a change of them: down, depthwise convolution over (T, H, W), activation, up.
+
+    Padded frames are zero before the convolution, which pads with zeros too: a video's last frames see what they would see without.
+    """
+
+    def __init__(self, width: int, middle: int, *, kernel: tuple[int, int, int], bias: bool, activation: str) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(width, middle), nn.Linear(middle, width)
+        around = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        self.conv = nn.Conv3d(middle, middle, kernel, padding=around, groups=middle, bias=bias)
+        self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[activation] if activation != "none" else nn.Identity()
+        nn.init.zeros_(self.down.bias)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, patches: Tensor, *, mask: Tensor) -> Tensor:
+        """`mask` (B, T) is True for real frames."""
+        length = side(patches.shape[2])
+        h = self.down(patches) * mask[:, :, None, None]
+        grid = h.unflatten(2, (length, length)).permute(0, 4, 1, 2, 3)
+        mixed = self.conv(grid).permute(0, 2, 3, 4, 1).flatten(2, 3)
+        out: Tensor = self.up(self.activation(mixed))
+        return out
+
+
+def at_entry(change: Callable[[Tensor, Flow], Tensor]) -> TokenHook:
+    """A hook for the start of a vision block; `change` sees the tokens by video (B, T, 1+P, D)."""
+
+    def hook(tokens: Tensor, flow: Flow) -> Tensor:
+        return change(tokens.unflatten(0, (-1, flow.num_frames)), flow).flatten(0, 1)
+
+    return hook

@@ -1,0 +1,151 @@
+"""The report as one HTML file that needs no network."""
+
+import base64
+import io
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from PIL import Image
+
+from pipeline.config.schema import Score
+from pipeline.core.formatting import count
+from pipeline.datasets.annotations.rows import SPLITS
+from pipeline.reporting.card import text as card_text
+from pipeline.reporting.charts import COLOURS, curves, histograms, scatter, styles
+from pipeline.reporting.examples import FRAMES, Example
+from pipeline.reporting.results import COLUMNS, Column, Result, cell
+
+
+def render(
+    results: Sequence[Result],
+    df: pd.DataFrame,
+    *,
+    shown: Sequence[Example],
+    thumbnails: Mapping[str, str],
+    score: Score | None,
+    card: Mapping[str, Any],
+) -> str:
+    """The page. `df` is the `report.table` of `results`; `thumbnails` maps video ids to data URIs; `score` is how intervals were
+    made, None if it is not known; `card` the facts of the dataset (`pipeline.reporting.card.facts`).
+
+    ValueError for results of several datasets, and for a card of another dataset or of other missing videos.
+    """
+    if len(set(df["dataset"])) > 1:
+        raise ValueError(f"one report is for one dataset, and these runs are of {', '.join(sorted(set(df['dataset'])))}")
+    _refuse_other_card(results[0], card)
+    labels = {tuple(row[["dataset", "backbone", "method"]]): str(row["label"]) for _, row in df.iterrows()}
+    runs: dict[str, list[Result]] = {label: [] for label in labels.values()}
+    for result in results:
+        runs[labels[result.key]].append(result)
+    folder = jinja2.FileSystemLoader(Path(__file__).parent)
+    number = {video: i for i, video in enumerate(thumbnails)}
+    aspects = {video: _aspect(uri) for video, uri in thumbnails.items()}
+    env = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    return env.get_template("report.html.j2").render(
+        facts=_facts(results), head=df.iloc[0], best=df.loc[df["t2v_R1"].idxmax()], runs=len(results), score=score,
+        columns=COLUMNS, groups=_groups(), rows=_rows(df), scatter=scatter(df), panels=curves(runs), epochs=_epochs(results),
+        styles={label: (i % COLOURS, i // COLOURS % 3) for label, i in styles(df).items()}, examples=shown,
+        thumbnails=thumbnails, number=number, aspects=aspects, frames=FRAMES, count=count, data=_dataset(card),
+    )  # fmt: skip
+
+
+def _refuse_other_card(result: Result, card: Mapping[str, Any]) -> None:
+    """A card of another state of the dataset would explain numbers that are not on the page."""
+    for key, what in (("dataset", "dataset"), ("missing_hash", "missing list")):
+        ours, theirs = card[key], result.metrics[key]
+        if ours != theirs:
+            raise ValueError(f"the card is of {what} {ours} and {result.folder} of {theirs}; run rules card and score again")
+
+
+def _dataset(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The section about the dataset. Addresses stay in the card's own file: this page has none."""
+    about = card["about"]
+    return {
+        "title": about["title"],
+        "about": [(name.capitalize(), about[name]) for name in ("protocol", "licence", "citation") if about.get(name)],
+        "splits": SPLITS,
+        "tables": card_text.tables(card),
+        "panels": histograms(card),
+        "notes": card_text.notes(card),
+        "lost": card_text.lost(card),
+        "deviations": about.get("deviations") or [],
+    }
+
+
+def _facts(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """What the runs have in common, or all they differ in."""
+    m = results[0].metrics
+    records = [r.train["record"] for r in results]
+
+    def each(values: Sequence[Any]) -> str:
+        return ", ".join(dict.fromkeys(str(v) for v in values))
+
+    return [
+        ("Dataset", f"{m['dataset']}, {m['gallery']:,} videos, {m['queries']:,} captions"),
+        ("Gallery", f"{str(m['gallery_hash'])[:12]} (missing list {str(m['missing_hash'])[:12]})"),
+        ("Backbone", each([f"{r.metrics['backbone']} {str(r.metrics['backbone_digest'])[:12]}" for r in results])),
+        ("CLIP parameters", each([count(r.cost["backbone_parameters"]) for r in results])),
+        ("Commit", each([_commit(r["commit"]) for r in records])),
+        ("Device", each([r["device"] for r in records])),
+        ("Software", each([", ".join(f"{n} {r['versions'][n]}" for n in ("torch", "open_clip_torch")) for r in records])),
+    ]
+
+
+def _commit(commit: str) -> str:
+    """Short, and `+` (see pipeline.core.record) in words."""
+    return f"{commit[:12]} with uncommitted changes" if commit.endswith("+") else commit[:12]
+
+
+def _epochs(results: Sequence[Result]) -> str:
+    """Which checkpoint was scored, in words."""
+    trained = [r for r in results if r.train["epochs"]]
+    early = [r for r in trained if r.train["selected_epoch"] != r.train["epochs"][-1]["epoch"]]
+    if not early:
+        return "the last epoch of every run"
+    return f"the last epoch, but for {len(early)} of {len(trained)} runs an earlier one that was best on validation"
+
+
+def _groups() -> list[tuple[str, int]]:
+    """Heading of neighbouring columns, and how many they are."""
+    return [(name, len(list(members))) for name, members in itertools.groupby(COLUMNS, key=lambda column: column.group)]
+
+
+def _aspect(uri: str) -> str:
+    """Width over height of one picture of a thumbnail, for CSS."""
+    width, height = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).size
+    return f"{width // FRAMES} / {height}"
+
+
+def _rows(df: pd.DataFrame) -> list[dict[str, Any]]:
+    bold = {column.name: _best(df, column) for column in COLUMNS}
+    return [
+        {"label": row["label"], "muted": row["trainable"] == 0, "low": row["t2v_R1_low"], "high": row["t2v_R1_high"]}
+        | {"interval": not math.isnan(row["t2v_R1_low"])}
+        | {"cells": [(c, *_parts(row, c), _shines(row, c, bold[c.name])) for c in COLUMNS]}
+        for _, row in df.iterrows()
+    ]
+
+
+def _parts(row: "pd.Series[Any]", column: Column) -> tuple[str, str, str]:
+    """The value to sort by ("" where there is none), the text, and the deviation as text."""
+    mean, _, deviation = cell(row, column).partition(" ± ")
+    return "" if math.isnan(row[column.name]) else f"{row[column.name]:.10g}", mean, deviation
+
+
+def _shines(row: "pd.Series[Any]", column: Column, best: str) -> bool:
+    """What trains nothing wins no prize for being cheap."""
+    return cell(row, column, deviation=False) == best and not (column.cost and row["trainable"] == 0)
+
+
+def _best(df: pd.DataFrame, column: Column) -> str:
+    """The text of the best value, "" if the column has no best, or all are equal."""
+    rows = df[df["trainable"] > 0] if column.cost else df
+    values = rows[column.name].dropna()
+    if not column.best or len({cell(row, column, deviation=False) for _, row in rows.iterrows()}) < 2 or values.empty:
+        return ""
+    return column.show(values.max() if column.best == "max" else values.min())

@@ -1,0 +1,37 @@
+# Before the first job and after the last one.
+import shutil
+import threading
+
+
+def mark_stale():
+    """Mark what is going to be made anew, as Snakemake does for a job that starts.
+
+    It asks for a missing file only where something else is to be made of it. A run killed after another setting had its training
+    started, and its adapter removed, would leave the metrics of the setting before, and they would be taken as up to date.
+    """
+    for job in workflow.dag.needrun_jobs():
+        workflow.persistence.started(job)
+
+
+def end_orphans():
+    """End jobs that a killed Snakemake left in Slurm's queue: this folder is locked for us, so no other is at work in it."""
+    if not shutil.which("squeue"):
+        return
+    try:
+        ended = slurm.end_orphans(slurm.name(Path.cwd()))
+    except RuntimeError as error:
+        if not HERE:
+            raise WorkflowError(str(error)) from None
+        ended = []
+    if ended:
+        logger.warning(f"Ended Slurm jobs of an earlier run: {', '.join(ended)}.")
+
+
+def end_now():
+    """Stop the clocks of Snakemake, which after each submission waits for the time when it may submit again: a minute on a cluster.
+
+    Nothing is left to submit, and it would not end before. DVC starts a Snakemake for each group of stages.
+    """
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()

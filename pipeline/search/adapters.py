@@ -1,0 +1,64 @@
+"""Which adapters a gallery is indexed with, and where their indexes lie."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.adapters import checkpoint
+from pipeline.adapters.encoder import Encoder
+from pipeline.config import params as configuration
+from pipeline.config.schema import Backbone, Dataset, Params, Train
+from pipeline.search.index import NAME
+
+PLAIN = "zero_shot"  # CLIP as it is
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")
+
+
+def refuse_no_folder(name: str, *, what: str) -> str:
+    """`name`, or ValueError if it cannot be the name of a folder."""
+    if not FOLDER.fullmatch(name):
+        raise ValueError(f"{what} {name!r} cannot be a folder's name; use letters, digits, dots, dashes and underscores")
+    return name
+
+
+def place(indexes: Path, gallery: str, header: dict[str, Any], adapter: Path) -> Path:
+    """The index of an adapter: <gallery>/<backbone>/<run>/<seed>/index.h5. ValueError for a header whose names are no folders."""
+    seed = header.get("seed")
+    if not isinstance(seed, int):
+        raise ValueError(f"{adapter}: its header lacks seed; train it again")
+    names = [refuse_no_folder(str(header[key]), what=f"{adapter}: {key}") for key in ("backbone", "run")]
+    return Path(indexes, gallery, *names, str(seed), NAME)
+
+
+def plain(indexes: Path, gallery: str, *, encoder: Encoder, shape: dict[str, Any]) -> Path:
+    """The adapter of CLIP as it is, as a training of `zero_shot` would write it; one that is there already stays."""
+    header = {"run": PLAIN, "config": {}, "train": asdict(Train()), "shape": shape, "dataset": "", "seed": 0}
+    header |= {"backbone": encoder.clip.name, "backbone_digest": encoder.clip.digest}
+    target = place(indexes, gallery, header, Path(PLAIN)).with_name("adapter.safetensors")
+    if not target.is_file() or checkpoint.read_header(target) != header:
+        checkpoint.save(target, {}, header=header)
+    return target
+
+
+def plain_shape(params: Params | None, dataset: str | None, *, encoder: Encoder) -> dict[str, Any]:
+    """Frames, words and clips of plain CLIP: those of `dataset`, or the first one that is run, in a params.yaml of this backbone."""
+    own = (dataset or params.run.datasets[0]) if params is not None else ""
+    if params is not None and own in params.datasets and params.backbone.name == encoder.clip.name:
+        found: dict[str, Any] = json.loads(configuration.shape_of(params, own))
+        return found
+    shape = Dataset()
+    shape.frames.size = encoder.clip.image_size
+    return {"frames": asdict(shape.frames), "words": shape.words, "clips": {k: v for k, v in asdict(shape.clips).items() if k != "shard"}}
+
+
+def backbone(params: Params | None, name: str | None, weights: str | None) -> Backbone:
+    """What is named, or that of params.yaml. ValueError if neither says it."""
+    if name and weights:
+        return Backbone(name, weights)
+    if params is None:
+        raise ValueError("there is no params.yaml here that names a backbone; give --backbone and --weights")
+    if name and name != params.backbone.name:
+        raise ValueError(f"params.yaml names backbone {params.backbone.name}, not {name}; give --weights, too")
+    return Backbone(params.backbone.name, weights or params.backbone.weights)

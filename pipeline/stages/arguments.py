@@ -1,0 +1,27 @@
+"""The arguments that several stages share: where a split is, and the machine."""
+
+import argparse
+from pathlib import Path
+
+from pipeline.inputs.split import Files
+
+
+def add_split(parser: argparse.ArgumentParser, *, prefix: str = "") -> None:
+    """The files of a split, but for the folder of clips, which all splits share (`add_machine`)."""
+    parser.add_argument(f"--{prefix}videos", type=Path, required=True, help="frames.h5, a file of tokens, or videos.parquet for --clips")
+    parser.add_argument(f"--{prefix}captions", type=Path, required=True, help="captions.parquet")
+    parser.add_argument(f"--{prefix}text", type=Path, help="tokens of the captions")
+
+
+def split_files(args: argparse.Namespace, prefix: str = "") -> Files:
+    """What `add_split` was given."""
+    videos, captions, text = (getattr(args, f"{prefix}{name}") for name in ("videos", "captions", "text"))
+    return Files(videos=videos, captions=captions, text=text, clips=args.clips)
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """The clips, the device, its threads, and the processes that read ahead."""
+    parser.add_argument("--clips", type=Path, help="folder that out_path of a videos.parquet is relative to")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=-1, help="processes that read ahead; -1: 2 on a GPU, none on a CPU")

@@ -1,0 +1,92 @@
+"""Pretrain clip-tiny: contrastive learning on still pictures of the motion world and their captions.
+
+The pictures come from their own random stream and stand on their own backgrounds, so none is a frame of a clip. Shapes: P
+pictures, S pixels a side, L tokens.
+"""
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.clip import FrozenClip, build
+from pipeline.config.schema import Pretrain, Train
+from pipeline.motion import captions, render, scene
+from pipeline.training import optim
+from pipeline.training.loss import contrastive
+
+GROUNDS = (0, 1)  # of each tone; the clips of the dataset have the others
+OBJECTS = (0.75, 0.20, 0.05)  # share of pictures with one, two, three objects
+LATE = 0.4  # share of pictures from the end of a scene, besides those that fall there anyway
+PIECE = 1000  # pictures rendered at a time
+SIZE = 64
+LOGIT_SCALE = 1 / 0.02  # where the temperature starts; CLIP ends at 100
+
+
+def pictures(settings: Pretrain) -> Iterator[tuple[np.ndarray, list[str]]]:
+    """All pictures (PIECE, S, S, 3) uint8 and their captions, in an order that does not depend on the number of processes.
+
+    They are rendered a few pieces ahead of the training and not all at once, which would fill the memory.
+    """
+    workers = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(workers) as pool:
+        ahead = deque[Future[tuple[np.ndarray, list[str]]]]()
+        for number in range(-(-settings.pairs // PIECE)):
+            ahead.append(pool.submit(_piece, settings.seed, number))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _piece(seed: int, number: int) -> tuple[np.ndarray, list[str]]:
+    rng = np.random.default_rng([seed, number])
+    images, texts = np.empty((PIECE, SIZE, SIZE, 3), np.uint8), list[str]()
+    for row in range(PIECE):
+        chosen = scene.sample(rng, grounds=GROUNDS, counts=OBJECTS)
+        moment = float(rng.uniform(captions.TOLD_FROM, 1) if rng.random() < LATE else rng.random())
+        images[row] = render.frame(chosen, moment, canvas=render.ground(chosen, height=SIZE, width=SIZE))
+        texts.append(captions.still_caption(chosen, moment, rng))
+    return images, texts
+
+
+def pretrain(settings: Pretrain, *, device: torch.device, report: Callable[[int, int, float], None]) -> dict[str, Tensor]:
+    """Train from random weights, each picture seen once; returns the weights. `report` gets (step, steps, loss)."""
+    model = build("clip-tiny")
+    with torch.no_grad():
+        model.logit_scale.fill_(np.log(LOGIT_SCALE))
+    clip = FrozenClip(model, name="clip-tiny").to(device)
+    clip.unfreeze(bool)
+    shared = Train(lr=settings.lr, clip_lr=settings.lr, weight_decay=settings.weight_decay)
+    optimiser = optim.build(clip.trained(), train=shared)
+    steps = settings.pairs // settings.batch
+    for step, (images, texts) in enumerate(itertools.islice(_batches(settings), steps)):
+        optim.set_rate(optimiser, optim.factor(step, steps=steps, warmup=settings.warmup))
+        ids = clip.tokenize(texts, num_words=settings.words).to(device)
+        frames = torch.from_numpy(images).permute(0, 3, 1, 2)[:, None].to(device)
+        seen = clip.encode_frames(frames, mask=torch.ones(len(frames), 1, dtype=torch.bool, device=device))[:, 0]
+        similarities = F.normalize(clip.encode_text(ids), dim=-1) @ F.normalize(seen, dim=-1).T
+        loss = contrastive(similarities, scale=clip.logit_scale)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optim.clip_gradients(clip.trained().values(), 1.0)
+        optimiser.step()
+        clip.limit_logit_scale()
+        report(step + 1, steps, loss.item())
+    return {name: value.detach().cpu() for name, value in model.state_dict().items()}
+
+
+def _batches(settings: Pretrain) -> Iterator[tuple[np.ndarray, list[str]]]:
+    """The same pictures cut into batches."""
+    images, texts = np.empty((0, SIZE, SIZE, 3), np.uint8), list[str]()
+    for more, said in pictures(settings):
+        images, texts = np.concatenate([images, more]), texts + said
+        while len(images) >= settings.batch:
+            yield images[: settings.batch], texts[: settings.batch]
+            images, texts = images[settings.batch :], texts[settings.batch :]

@@ -1,0 +1,97 @@
+"""params.yaml: a typo is an error with its place and a suggestion."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline import methods
+from pipeline.config import params as configuration
+from pipeline.config import registry, schema
+
+ROOT = Path(__file__).parents[2]
+FILES = [ROOT / "params.yaml", ROOT / "tests/workflow/params.yaml"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_the_shipped_files_are_valid(file):
+    checked = configuration.load(file)
+    configuration.known_files(checked, ROOT / "pipeline")
+    for name in checked.methods:
+        methods.load(name, config=json.loads(configuration.config_of(checked, name)))
+
+
+def changed(**parts):
+    base = {
+        "run": {"datasets": ["motion"], "methods": ["vop"], "seeds": [0]},
+        "datasets": {"motion": {}},
+        "backbone": {"name": "clip-tiny", "weights": "x.pt"},
+        "methods": {"vop": {}},
+    }
+    return base | parts
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ({"trian": {}}, r"unknown key 'trian'; did you mean 'train'\?"),
+        ({"train": {"epoch": 3}}, r"train: unknown key 'epoch'; did you mean 'epochs'\?"),
+        ({"datasets": {"motion": {"frames": {"numbr": 4}}}}, r"datasets.motion: frames: unknown key 'numbr'; did you mean 'number'\?"),
+        ({"methods": {"vop": {"train": {"lrr": 1}}}}, r"methods.vop.train: unknown key 'lrr'; did you mean 'lr'\?"),
+        ({"train": {"lr": "fast"}}, r"params.yaml: .*fast.*\(key 'train.lr'\)"),
+        ({"train": {"gradient_accumulation": 4}}, r"train.gradient_accumulation: gradients added up .* fewer negatives; set train.chunk"),
+        ({"methods": {"vop": {"train": {"accumulate": 4}}}}, r"methods.vop.train.accumulate: .*; set methods.vop.train.chunk"),
+        ({"train": {"precision": "half"}}, "precision is 'half'; choose float32 or bfloat16 or float16"),
+        ({"machine": {"gpus": 0}}, "machine: gpus is 0; the least is 1"),
+        ({"train": {"validate_every": 0}}, "train: validate_every is 0; the least is 1"),
+        ({"datasets": {"motion": {"clips": {"shard": 0}}}}, "datasets.motion: clips: shard is 0; the least is 1"),
+        ({"pretrain": {"pairs": 50}}, "50 pairs do not fill a batch of 128"),
+        ({"train": {"half": True, "optimiser": "bert_adam", "precision": "float16"}}, "half already rounds to float16"),
+        ({"train": {"betas": [0.9]}}, "give two numbers"),
+        ({"train": {"select": "worst"}}, "select is 'worst'; choose last or best"),
+        ({"train": {"optimiser": "adam"}}, "optimiser is 'adam'; choose adamw or bert_adam"),
+        ({"train": {"schedule": "linear"}}, "schedule is 'linear'; choose cosine or bert"),
+        ({"methods": {"vop": {"train": {"decay": "none"}}}}, "methods.vop.train: decay is 'none'; choose matrices or all or released"),
+        ({"train": {"half": True}}, "methods.vop.train: half needs optimiser: bert_adam, not adamw"),
+        ({"train": {"gradient_gain": 0}}, "gradient_gain is 0.0; it must be positive"),
+        ({"search": {"gains": [1.0, -2.0]}}, r"search: gains are \[1.0, -2.0\]; all must be positive"),
+        ({"search": {"epochs": 0}}, "search: epochs is 0; the least is 1"),
+        ({"run": {"datasets": ["motion"], "methods": ["vop"]}}, "'run.seeds' is not set"),
+        ({"run": {"datasets": ["motoin"], "methods": ["vop"], "seeds": [0]}}, r"run.datasets names 'motoin'; did you mean 'motion'\?"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(parts, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        configuration.check(changed(**parts))
+
+
+def test_a_method_overrides_only_what_differs():
+    checked = configuration.check(changed(train={"epochs": 7, "lr": 0.1}, methods={"vop": {"train": {"lr": 0.2}}}))
+    train = configuration.train_of(checked, "vop")
+    assert (train.epochs, train.lr) == (7, 0.2)
+
+
+def test_half_storage_is_allowed_with_its_optimiser():
+    checked = configuration.check(
+        changed(train={"optimiser": "bert_adam"}, methods={"vop": {"train": {"half": True, "decay": "released"}}})
+    )
+    assert configuration.train_of(checked, "vop", "motion").half
+    assert checked.search == schema.Search(gains=[], epochs=3, seed=100)
+
+
+def test_settings_survive_the_command_line():
+    clips = schema.Clips(short_side=64, fps=5)
+    assert schema.from_json(schema.Clips, schema.to_json(clips), where="clips") == clips
+
+
+def test_the_hyperparameters_read_from_a_file_are_those_of_its_dataclass():
+    from dataclasses import fields
+
+    for name in methods.names():
+        method = type(methods.load(name, config={}))
+        assert registry.entries()[name].hyperparameters == [f.name for f in fields(method)]
+
+
+def test_a_missing_file_says_where_to_run(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no .*params.yaml; run from the folder"):
+        configuration.load(tmp_path / "params.yaml")

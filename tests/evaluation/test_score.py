@@ -1,0 +1,121 @@
+"""From embeddings to metrics: the temporal probe is blind by construction for methods that cannot see order."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import methods
+from pipeline.config.schema import Score
+from pipeline.evaluation import embeddings
+from pipeline.evaluation.embed import embed
+from pipeline.evaluation.score import gallery_hash, score
+from pipeline.evaluation.validation import similarities
+from pipeline.inputs.split import Split
+from tests.conftest import small_clip
+from tests.training.test_loop import Memory
+
+WORDS = 12
+CPU = torch.device("cpu")
+
+
+def directed_split(clip, videos=20):
+    rng = np.random.default_rng(0)
+    mask = np.ones((videos, 4), bool)
+    mask[::5, 3] = False
+    return Split(
+        store=Memory(rng.integers(0, 256, (videos, 4, 3, 32, 32)).astype(np.uint8), mask),
+        text=None,
+        ids=clip.tokenize([f"a star number {i} moves to the left" for i in range(videos)], num_words=WORDS),
+        video=np.arange(videos),
+        directed=np.arange(videos) % 4 != 0,
+        caption_ids=[f"c{i}" for i in range(videos)],
+    )
+
+
+def scored(name):
+    torch.manual_seed(1)
+    clip = methods.attach(small_clip(), methods.load(name, config={}), shape=methods.Shape(4, WORDS))
+    with torch.no_grad():
+        for parameter in clip.trained().values():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    made = embed(clip, directed_split(clip), device=CPU)
+    return score(made, settings=Score(bootstrap=50)), made
+
+
+@pytest.mark.parametrize("name", ["zero_shot", "vop", "full_finetune"])
+def test_a_method_that_cannot_see_the_order_of_frames_has_a_probe_of_exactly_half(name):
+    found = scored(name)[0]["probe"]
+    assert (found["accuracy"], found["ties"], found["captions"], found["ci"]) == (50.0, 15, 15, [50.0, 50.0])
+
+
+def test_a_method_that_sees_the_order_breaks_every_tie():
+    found = scored("mv_adapter")[0]["probe"]
+    assert found["ties"] == 0
+
+
+def test_the_probe_compares_each_caption_with_its_own_twin_by_hand():
+    unit = np.eye(4, dtype=np.float32)
+    made = embeddings.Embeddings(
+        video=unit[:3],
+        text=np.array([[1, 0, 0, 0], [0.6, 0, 0.8, 0], [0, 0, 1, 0]], np.float32),
+        twin=np.stack([unit[3], unit[2]]),
+        video_id=["a", "b", "c"],
+        caption_id=["0", "1", "2"],
+        video_of_text=np.array([0, 2, 2]),
+        twin_of=np.array([0, 2]),
+        directed=np.array([True, True, False]),
+        mask=np.ones((3, 1), bool),
+    )
+    found = score(made, settings=Score(bootstrap=10))
+    # caption 0: 1 against 0, a win; caption 1: 0.8 against 0.8, a tie
+    assert (found["probe"]["accuracy"], found["probe"]["ties"]) == (75.0, 1)
+    assert found["t2v"]["R1"] == 100.0
+
+
+def test_where_queries_weigh_the_frames_scores_equal_a_loop_over_pairs_and_twins_use_the_same_weights():
+    rng = np.random.default_rng(0)
+    video, text = rng.normal(size=(3, 4, 5)).astype(np.float32), rng.normal(size=(3, 5)).astype(np.float32)
+    mask = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1]], bool)
+    links = {"video_of_text": np.arange(3), "twin_of": np.array([1]), "directed": np.array([False, True, False])}
+    ids = {"video_id": ["a", "b", "c"], "caption_id": ["0", "1", "2"]}
+    made = embeddings.Embeddings(video=video, text=text, twin=video[1:2, [2, 1, 0, 3]], mask=mask, temperature=2.0, **links, **ids)
+
+    def pair(query, frames):
+        weight = np.exp(frames @ query / 2.0)
+        mean = (weight[:, None] * frames).sum(0) / weight.sum()
+        return mean @ query / np.linalg.norm(mean) / np.linalg.norm(query)
+
+    expected = [[pair(q, v[m]) for v, m in zip(video, mask, strict=True)] for q in text]
+    np.testing.assert_allclose(similarities(made), expected, rtol=1e-5, atol=1e-6)
+    # The same frames in another order weigh the same: a method whose features are those of single frames is blind to time.
+    assert score(made, settings=Score(bootstrap=10))["probe"]["accuracy"] == 50.0
+
+
+def test_the_hash_of_the_gallery_ignores_order_and_notices_a_missing_video():
+    _, made = scored("zero_shot")
+    turn = slice(None, None, -1)
+    turned = embeddings.Embeddings(
+        **vars(made) | {"video_id": made.video_id[turn], "caption_id": made.caption_id[turn], "video_of_text": np.arange(20)}
+    )
+    assert gallery_hash(turned) == gallery_hash(made)
+    fewer = embeddings.Embeddings(**vars(made) | {"video_id": [*made.video_id[:-1], "other"]})
+    assert gallery_hash(fewer) != gallery_hash(made)
+
+
+def test_a_twin_that_is_not_a_number_is_an_error_that_names_the_caption():
+    _, made = scored("mv_adapter")
+    made.twin[2, 0] = np.nan
+    with pytest.raises(ValueError, match=r"the score of caption 'c3' with its video or its twin is NaN \(1 of 15\)"):
+        score(made, settings=Score(bootstrap=10))
+
+
+@pytest.mark.parametrize("temperature", [None, 5.0])
+def test_embeddings_survive_the_file_and_a_damaged_file_is_named(tmp_path, temperature):
+    made = embeddings.Embeddings(**vars(scored("zero_shot")[1]) | {"temperature": temperature})
+    embeddings.save(tmp_path / "e.h5", made, attributes={"run": "x", "seed": 3})
+    again, about = embeddings.load(tmp_path / "e.h5")
+    assert about == {"run": "x", "seed": 3}
+    assert all(np.array_equal(getattr(again, name), value) for name, value in vars(made).items())
+    (tmp_path / "e.h5").write_bytes((tmp_path / "e.h5").read_bytes()[:900])
+    with pytest.raises(ValueError, match="e.h5 is not a readable file of embeddings"):
+        embeddings.load(tmp_path / "e.h5")

@@ -1,0 +1,184 @@
+"""What is stored of a frozen tower starts it where it was left, and is refused where it does not belong."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipeline import methods
+from pipeline.clip import build, load_backbone
+from pipeline.config.schema import Backbone, Dataset, Frames
+from pipeline.inputs import features, stores
+from pipeline.inputs.frames import Videos
+from pipeline.inputs.split import Files, open_split
+from pipeline.stages import features as stage
+from tests.conftest import make_batch, small_clip
+
+SHAPE = Dataset(words=12, frames=Frames(number=4, size=32))
+ATTRS = {"dataset": "toy", "split": "test"}
+LEVELS = (1, 2, 3, 4)
+
+
+@dataclass
+class Source:
+    """Three videos in memory, the last with two padded frames."""
+
+    video_ids: list = field(default_factory=lambda: ["a", "b", "ü"])
+    num_frames: int = 4
+    attrs: dict = field(default_factory=lambda: {"recipe": "r", "grid": "centres", "number": 4, "size": 32})
+
+    def __len__(self):
+        return 3
+
+    def batch(self, rows):
+        frames, mask, _ = make_batch()
+        return Videos(frames[rows], mask[rows])
+
+
+CAPTIONS = make_batch()[2]
+IDS = ["c0", "c1", "c2"]
+
+
+def write(folder, level, dtype="float32", clip=None):
+    """The files of both towers."""
+    clip = clip or small_clip()
+    vision, text = folder / f"vision@{level}.h5", folder / f"text@{level}.h5"
+    features.write_videos(vision, Source(), clip=clip, level=level, dtype=dtype, attrs=ATTRS)
+    features.write_texts(text, CAPTIONS, caption_ids=IDS, clip=clip, num_words=12, level=level, dtype=dtype, attrs=ATTRS)
+    return vision, text
+
+
+def read(folder, level, clip=None):
+    clip = clip or small_clip()
+    ids = clip.tokenize(CAPTIONS, num_words=12)
+    videos = stores.video_store(folder / f"vision@{level}.h5", clips=None, clip=clip, frames=SHAPE.frames)
+    return videos, stores.text_store(folder / f"text@{level}.h5", clip=clip, ids=ids, caption_ids=IDS), ids
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@torch.no_grad()
+def test_a_tower_started_from_float32_gives_the_same_bits(tmp_path, level):
+    write(tmp_path, level)
+    clip, (frames, mask, _) = small_clip(), make_batch()
+    videos, texts, ids = read(tmp_path, level, clip)
+    seen, stored_mask = videos.batch([0, 1, 2])
+    assert (videos.level, texts.level) == (level, level) and torch.equal(stored_mask, mask)
+    assert torch.equal(clip.encode_frames(seen, mask=mask, start=level), clip.encode_frames(frames, mask=mask))
+    assert torch.equal(clip.encode_text(ids, texts.tokens([0, 1, 2]), start=level), clip.encode_text(ids))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_the_bytes_are_the_rounded_values(tmp_path, dtype):
+    write(tmp_path, 2, dtype)
+    clip, (frames, mask, _) = small_clip(), make_batch()
+    videos, texts, ids = read(tmp_path, 2, clip)
+    kind = getattr(torch, dtype)
+    with torch.no_grad():
+        assert torch.equal(videos.batch([0, 1, 2]).seen, clip.frames_at(2, frames, mask=mask).to(kind))
+        assert torch.equal(texts.tokens([2, 0]), clip.text_at(2, ids)[[2, 0]].to(kind))
+
+
+@pytest.mark.parametrize("level", [3, 4])
+@torch.no_grad()
+def test_one_token_a_frame_is_stored_unrounded_whatever_type_is_asked_for(tmp_path, level):
+    write(tmp_path, level, "float16")
+    clip, (frames, mask, _) = small_clip(), make_batch()
+    videos, texts, ids = read(tmp_path, level, clip)
+    assert torch.equal(videos.batch([0, 1, 2]).seen, clip.frames_at(level, frames, mask=mask))
+    assert torch.equal(texts.tokens([0, 1, 2]), clip.text_at(level, ids))
+
+
+def test_a_file_says_what_it_holds_and_of_whom(tmp_path):
+    vision, text = write(tmp_path, 4, "float16")
+    clip = small_clip()
+    shared = ATTRS | {"format": 2, "level": "all", "backbone": "small", "backbone_digest": clip.digest, "dtype": "float32"}
+    with h5py.File(vision) as file:
+        assert dict(file.attrs) == shared | Source().attrs | {"tower": "vision", "preprocessing": clip.preprocessing}
+        assert (file["tokens"].shape, file["tokens"].chunks, file["tokens"].fletcher32) == ((3, 4, 16), (1, 4, 16), True)
+        assert file["id"].asstr()[:].tolist() == ["a", "b", "ü"]
+    with h5py.File(text) as file:
+        assert dict(file.attrs) == shared | {"tower": "text", "words": 12}
+        assert (file["tokens"].shape, file["id"].asstr()[:].tolist()) == ((3, 16), IDS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("backbone_digest", "0" * 64), ("tower", "text"), ("grid", "xpool"), ("number", 8), ("size", 64), ("preprocessing", "none")],
+)
+def test_videos_made_with_something_else_are_refused(tmp_path, key, value):
+    vision, _ = write(tmp_path, 2)
+    with h5py.File(vision, "r+") as file:
+        file.attrs[key] = value
+    with pytest.raises(ValueError, match=rf"vision@2\.h5 cannot be used: its {key} is {value!r}, not .*re-run rule features"):
+        read(tmp_path, 2)
+
+
+def test_captions_that_are_others_are_refused(tmp_path):
+    _, text = write(tmp_path, 2)
+    clip = small_clip()
+    ids = clip.tokenize(CAPTIONS, num_words=12)
+    for other in ({"ids": clip.tokenize(["a dog", *CAPTIONS[1:]], num_words=12)}, {"caption_ids": ["x", "c1", "c2"]}):
+        with pytest.raises(ValueError, match=r"text@2\.h5 was made of other captions"):
+            stores.text_store(text, clip=clip, **({"ids": ids, "caption_ids": IDS} | other))
+    with pytest.raises(ValueError, match="its words is 12, not 16"):
+        stores.text_store(text, clip=clip, ids=clip.tokenize(CAPTIONS, num_words=16), caption_ids=IDS)
+
+
+def test_a_level_above_what_is_attached_is_refused_with_block_and_module(tmp_path):
+    write(tmp_path, 3)
+    clip = methods.attach(small_clip(), methods.load("lora", config={"last_blocks": 1}), shape=methods.Shape(4, 12))
+    with pytest.raises(ValueError, match=r"vision@3\.h5 cannot be used by this method: block 2 .*adapter\.vision\.2\.qkv \(Change\)"):
+        read(tmp_path, 3, clip)
+
+
+@pytest.mark.parametrize(("factor", "largest"), [(1e6, r"a value of \S+e\+\d+"), (float("nan"), "a value of inf")])
+def test_a_value_that_the_type_cannot_hold_is_refused_and_leaves_nothing(tmp_path, factor, largest):
+    clip = small_clip()
+    with torch.no_grad():
+        clip.model.visual.ln_pre.weight.mul_(factor)
+    with pytest.raises(ValueError, match=f"{largest} cannot be stored as float16; set cache.dtype: bfloat16 or float32"):
+        features.write_videos(tmp_path / "x.h5", Source(), clip=clip, level=1, dtype="float16", attrs=ATTRS)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("level", [0, 5])
+def test_a_level_that_is_none_is_refused(tmp_path, level):
+    with pytest.raises(ValueError, match=f"the vision tower has 3 blocks; tokens@{level} of it do not exist"):
+        write(tmp_path, level)
+
+
+def test_a_split_is_opened_from_tokens_alone_and_its_videos_must_be_those_of_the_captions(tmp_path):
+    vision, text = write(tmp_path, 3)
+    table = pd.DataFrame({"video_id": ["ü", "a", "b"], "caption_id": IDS, "text": CAPTIONS, "directed": False})
+    table.to_parquet(tmp_path / "captions.parquet")
+    split = open_split(Files(vision, tmp_path / "captions.parquet", text), clip=small_clip(), shape=SHAPE)
+    assert split.stores == {"store": "3", "text_store": "3"} and split.video.tolist() == [2, 0, 1]
+    assert split.pairs(np.array([0])).mask.tolist() == [[True, True, False, False]]
+    table.assign(video_id="a").to_parquet(tmp_path / "captions.parquet")
+    with pytest.raises(ValueError, match="differ in 2 videos, 'b' first"):
+        open_split(Files(vision, tmp_path / "captions.parquet", text), clip=small_clip(), shape=SHAPE)
+
+
+def test_the_stage_writes_captions_as_the_function_does(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    weights = tmp_path / "weights.safetensors"
+    save_file(build("clip-tiny").state_dict(), weights)
+    pd.DataFrame({"caption_id": IDS, "text": CAPTIONS}).to_parquet(tmp_path / "captions.parquet")
+    options = {
+        "dataset": "toy", "split": "test", "tower": "text", "level": "all", "captions": tmp_path / "captions.parquet",
+        "backbone": json.dumps({"name": "clip-tiny", "weights": str(weights)}), "cache": json.dumps({"dtype": "float32"}),
+        "shape": json.dumps({"words": 12}), "device": "cpu", "out": tmp_path / "made" / "text@all.h5",
+    }  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["x", *(str(word) for key, value in options.items() for word in (f"--{key}", value))])
+    stage.main()
+    clip = load_backbone(Backbone("clip-tiny", str(weights)))
+    ids = clip.tokenize(CAPTIONS, num_words=12)
+    found = stores.text_store(options["out"], clip=clip, ids=ids, caption_ids=IDS)
+    with torch.no_grad():
+        assert torch.equal(found.tokens([0, 1, 2]), clip.encode_text(ids)) and found.attrs["split"] == "test"
