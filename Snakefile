@@ -43,7 +43,7 @@ rule stores:
 rule indexes:
     input:
         [
-            f"indexes/{dataset}/{BACKBONE}/{run}/{configuration.seeds_of(PARAMS, run)[0]}/made.json"
+            f"indexes/{dataset}/{BACKBONE}/{run}/{resolve.seeds_of(PARAMS, run)[0]}/made.json"
             for dataset in PARAMS.run.datasets
             for run in PARAMS.run.methods
         ],

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from pipeline.config import params as configuration
+from pipeline.config.params import load_params
+from pipeline.config.resolve import shape_of
 from tests.adapters.test_encoder import ROOT, write_adapter, write_backbone
 from tests.adapters.test_loaded import write_videos
 
@@ -55,5 +56,4 @@ def test_the_refusal_it_quotes_is_the_one_that_is_given(folder, tmp_path):
 
 
 def test_the_key_it_names_is_in_every_new_header():
-    params = configuration.load(ROOT / "params.yaml")
-    assert '"clips": {"crf"' in configuration.shape_of(params, "motion")
+    assert "crf" in shape_of(load_params(ROOT / "params.yaml"), "motion")["clips"]

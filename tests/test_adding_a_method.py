@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pipeline.config import params
+from pipeline.config.params import known_files, load_params
 from tests.workflow.conftest import ROOT, fresh
 
 PAGE = (ROOT / "docs/adding-a-method.md").read_text(encoding="utf-8")
@@ -46,11 +46,11 @@ def test_the_page_shows_three_files_and_their_names():
 
 def test_its_line_of_the_parameters_is_right_with_its_method_and_refused_without(checkout):
     assert BLOCKS["params.yaml"].count("\n") == 1
-    found = params.load(checkout.folder / "params.yaml")
-    assert found.methods.keys() - params.load(ROOT / "params.yaml").methods.keys() == {NAME}
-    params.known_files(found, checkout.folder / "pipeline")
+    found = load_params(checkout.folder / "params.yaml")
+    assert found.methods.keys() - load_params(ROOT / "params.yaml").methods.keys() == {NAME}
+    known_files(found, checkout.folder / "pipeline")
     with pytest.raises(ValueError, match=f"unknown method '{NAME}'"):
-        params.known_files(found, ROOT / "pipeline")
+        known_files(found, ROOT / "pipeline")
 
 
 def test_its_own_tests_and_the_contract_pass_in_the_copy(checkout):

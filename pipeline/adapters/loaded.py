@@ -10,7 +10,7 @@ import torch
 
 from pipeline.adapters import checkpoint
 from pipeline.adapters.encoder import Encoder
-from pipeline.config import params
+from pipeline.config.params import load_params
 from pipeline.config.schema import Backbone
 from pipeline.runtime import device
 from pipeline.video.files import read_video
@@ -66,7 +66,7 @@ def _backbone(adapter: Path, header: dict[str, Any]) -> Backbone:
     for folder in adapter.absolute().parents:
         path = folder.parent / "params.yaml"
         if folder.name == "runs" and path.is_file():
-            backbone = params.load(path).backbone
+            backbone = load_params(path).backbone
             if backbone.name != header["backbone"]:
                 raise ValueError(f"{adapter} was trained on backbone {header['backbone']}, and {path} names {backbone.name}; give weights")
             return backbone.seen_from(folder.parent)

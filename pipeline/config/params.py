@@ -1,6 +1,5 @@
-"""params.yaml as a whole: its values under protocols and recipes, and what its parts must agree on."""
+"""params.yaml as a whole: read, and checked for what its parts must agree on."""
 
-import json
 import re
 import typing
 from collections.abc import Mapping
@@ -12,17 +11,10 @@ from omegaconf import OmegaConf
 
 from pipeline.config import protocols, recipes, registry
 from pipeline.config.parse import choose, parse, refuse_unknown
-from pipeline.config.schema import Dataset, Params, Train
+from pipeline.config.resolve import of_recipe, train_of
+from pipeline.config.schema import Dataset, Params
 
-CHOICES = {
-    "captions": ("one", "all"),
-    "select": ("last", "best"),
-    "precision": ("float32", "bfloat16", "float16"),
-    "optimiser": ("adamw", "bert_adam"),
-    "schedule": ("cosine", "bert"),
-    "decay": ("matrices", "all", "released"),
-}
-STORES = {"store": ("auto", "frames", "clips", "all"), "text_store": ("auto", "captions", "all")}
+FILE = Path("params.yaml")
 DATASET_CHOICES = {
     "validation": ("clean", "paper"),
     "captions_as": ("published", "paragraph"),
@@ -59,46 +51,6 @@ def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
     return params
 
 
-def train_of(params: Params, name: str, dataset: str | None = None, *, where: str = "params.yaml") -> Train:
-    """The training of one run on a dataset: the shared section, over it the run's recipe, over both the run's own values."""
-    place, own = f"{where}: methods.{name}.train", params.methods[name].train
-    values = asdict(params.train) | _of_recipe(Train, name, "train", dataset)
-    train = parse(Train, values | dict(own), where=place)
-    for key, allowed in CHOICES.items():
-        if getattr(train, key) not in allowed:
-            raise ValueError(f"{place}: {key} is {getattr(train, key)!r}; choose {' or '.join(allowed)}")
-    for key, names in STORES.items():
-        if getattr(train, key) not in names and not getattr(train, key).isdecimal():
-            raise ValueError(f"{place}: {key} is {getattr(train, key)!r}; choose {', '.join(names)} or a number of blocks")
-    if len(train.betas) != 2:
-        raise ValueError(f"{place}: betas is {train.betas}; give two numbers")
-    if train.half and train.optimiser != "bert_adam":
-        raise ValueError(f"{place}: half needs optimiser: bert_adam, not {train.optimiser}")
-    if train.half and train.precision == "float16":
-        raise ValueError(f"{place}: half already rounds to float16 what precision: float16 scales; choose one")
-    if not train.gradient_gain > 0:
-        raise ValueError(f"{place}: gradient_gain is {train.gradient_gain}; it must be positive")
-    return train
-
-
-def seeds_of(params: Params, name: str) -> list[int]:
-    """The seeds of one run: its own, or those of all."""
-    return params.methods[name].seeds or params.run.seeds
-
-
-def config_of(params: Params, name: str, dataset: str | None = None) -> str:
-    """The hyper-parameters that the run's recipe and, over it, params.yaml set for one run on a dataset, as JSON."""
-    return json.dumps(recipes.part(name, dataset).config | params.methods[name].config, sort_keys=True)
-
-
-def _of_recipe(schema: type[Any], name: str, kind: str, dataset: str | None) -> dict[str, Any]:
-    """What the recipe of a run says of its training or its dataset. ValueError for a key that `schema` does not have."""
-    values: dict[str, Any] = getattr(recipes.part(name, dataset), kind)
-    if values:
-        parse(schema, values, where=f"{recipes.place(name)}: {kind}")
-    return values
-
-
 def _refuse_accumulation(values: Mapping[str, Any], *, where: str) -> None:
     """Known from other trainers, and another loss here: each pair has the others of its batch as negatives."""
     methods = values.get("methods") or {}
@@ -122,7 +74,7 @@ def _refuse_unknown_recipe(params: Params, name: str, *, where: str) -> None:
 
 def _refuse_other_dataset(params: Params, name: str, dataset: str, *, where: str) -> None:
     has = recipes.flat(asdict(params.datasets[dataset]))
-    for key, value in recipes.flat(_of_recipe(Dataset, name, "dataset", dataset)).items():
+    for key, value in recipes.flat(of_recipe(Dataset, name, "dataset", dataset)).items():
         if has[key] != value:
             raise ValueError(
                 f"{where}: datasets.{dataset}.{key} is {has[key]}, but {recipes.place(name)} was made with {value}; "
@@ -149,12 +101,17 @@ def _refuse_choice_on_seen(params: Params, name: str, dataset: str, *, where: st
         )
 
 
-def load(path: str | Path) -> Params:
+def load_params(path: str | Path) -> Params:
     """Read and check a params.yaml. Raises ValueError."""
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"there is no {file}; run from the folder that holds params.yaml")
     return check(typing.cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file))), where=str(file))
+
+
+def params_here() -> Params | None:
+    """The params.yaml of the working directory, None where there is none."""
+    return load_params(FILE) if FILE.is_file() else None
 
 
 def known_files(params: Params, package: Path, *, where: str = "params.yaml") -> None:
@@ -173,13 +130,3 @@ def known_files(params: Params, package: Path, *, where: str = "params.yaml") ->
             refuse_unknown(key, methods[method].hyperparameters, what=f"{where}: methods.{name}.config: unknown key", there="there are")
         for key in (key for dataset in (None, *params.datasets) for key in recipes.part(name, dataset).config):
             refuse_unknown(key, methods[method].hyperparameters, what=f"{recipes.place(name)}: config: unknown key", there="there are")
-
-
-def shape_of(params: Params, dataset: str) -> str:
-    """What a method may know of a dataset, as JSON: the number and size of frames, the words a caption, and how its clips were made.
-
-    The last is for who gets an adapter alone: videos of their own become the same kind of clip.
-    """
-    entry = params.datasets[dataset]
-    clips = {key: value for key, value in asdict(entry.clips).items() if key != "shard"}
-    return json.dumps({"frames": asdict(entry.frames), "words": entry.words, "clips": clips}, sort_keys=True)

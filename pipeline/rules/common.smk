@@ -1,4 +1,5 @@
 # The configuration as checked dataclasses, and where this Snakemake runs.
+import json
 import os
 import re
 import signal
@@ -10,7 +11,8 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline import datasets
-from pipeline.config import params as configuration, registry, schema
+from pipeline.config import registry, resolve, schema
+from pipeline.config.params import check, known_files
 from pipeline.core import locks
 from pipeline.core.code import ROOT, shown, sources
 from pipeline.datasets import folder
@@ -25,8 +27,8 @@ if ROOT.resolve() != Path(workflow.basedir).resolve():
     )
 
 try:
-    PARAMS = configuration.check(config)
-    configuration.known_files(PARAMS, Path(workflow.basedir, "pipeline"))
+    PARAMS = check(config)
+    known_files(PARAMS, Path(workflow.basedir, "pipeline"))
     for entry in PARAMS.datasets.values():
         grid.pick(entry.frames.grid, num_frames=1, fps=1, number=1)
     # Before anything runs: your captions.csv is read and checked, and a benchmark knows its number of videos.

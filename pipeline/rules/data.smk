@@ -237,7 +237,7 @@ rule features:
         workers=MACHINE.workers,
     params:
         backbone=schema.to_json(PARAMS.backbone),
-        shape=lambda w: configuration.shape_of(PARAMS, w.dataset),
+        shape=lambda w: json.dumps(resolve.shape_of(PARAMS, w.dataset), sort_keys=True),
         cache=schema.to_json(PARAMS.cache),
         table=lambda w, input: (
             f"--videos {input.table} --clips data/{w.dataset}/clips"

@@ -145,9 +145,7 @@ def searches(wildcards):
 
 def folders(dataset, run):
     """Of all seeds of one run."""
-    return expand(
-        RUN, dataset=dataset, run=run, seed=configuration.seeds_of(PARAMS, run)
-    )
+    return expand(RUN, dataset=dataset, run=run, seed=resolve.seeds_of(PARAMS, run))
 
 
 def runs_of(wildcards):

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import params as configuration
 from pipeline.config import registry
+from pipeline.config.resolve import config_of, train_of
 from pipeline.config.schema import Params
 from pipeline.core.code import ROOT, fingerprint
 from pipeline.core.files import read_json
@@ -58,7 +58,7 @@ def choices(params: Params, *, where: str = "params.yaml") -> dict[tuple[str, st
 
 
 def _choose(params: Params, run: str, dataset: str, *, answer: dict[str, Any], where: str) -> Choice:
-    train = configuration.train_of(params, run, dataset)
+    train = train_of(params, run, dataset)
     place = f"{where}: methods.{run}"
     if "problem" in answer:
         return Choice(FRAMES, CAPTIONS, problem=f"{place} on {dataset}: {answer['problem']}")
@@ -90,7 +90,7 @@ def _question(params: Params, run: str, dataset: str) -> dict[str, Any]:
     entry = params.datasets[dataset]
     return {
         "run": run,
-        "config": configuration.config_of(params, run, dataset),
+        "config": config_of(params, run, dataset),
         "backbone": params.backbone.name,
         "frames": entry.frames.number,
         "words": entry.words,

@@ -29,7 +29,7 @@ def training_seconds(epochs=None):
     """What a training of a run takes, for its own number of epochs or another."""
 
     def seconds(wildcards):
-        settings = configuration.train_of(PARAMS, wildcards.run, wildcards.dataset)
+        settings = resolve.train_of(PARAMS, wildcards.run, wildcards.dataset)
         return demand.train(
             videos_of(wildcards),
             epochs or settings.epochs,
@@ -43,7 +43,7 @@ def training_seconds(epochs=None):
 
 
 def training_memory(wildcards):
-    settings = configuration.train_of(PARAMS, wildcards.run, wildcards.dataset)
+    settings = resolve.train_of(PARAMS, wildcards.run, wildcards.dataset)
     return demand.train_memory(settings.batch, share=pixels(wildcards), gpu=GPU > 0)
 
 

@@ -30,11 +30,11 @@ rule rates:
     params:
         data=split_arguments("train", "val"),
         backbone=schema.to_json(PARAMS.backbone),
-        settings=lambda w: schema.to_json(
-            configuration.train_of(PARAMS, w.run, w.dataset)
+        settings=lambda w: schema.to_json(resolve.train_of(PARAMS, w.run, w.dataset)),
+        config=lambda w: json.dumps(
+            resolve.config_of(PARAMS, w.run, w.dataset), sort_keys=True
         ),
-        config=lambda w: configuration.config_of(PARAMS, w.run, w.dataset),
-        shape=lambda w: configuration.shape_of(PARAMS, w.dataset),
+        shape=lambda w: json.dumps(resolve.shape_of(PARAMS, w.dataset), sort_keys=True),
         search=schema.to_json(PARAMS.search),
         device=PARAMS.device,
     shell:
@@ -76,11 +76,11 @@ rule train:
     params:
         data=split_arguments("train", "val"),
         backbone=schema.to_json(PARAMS.backbone),
-        settings=lambda w: schema.to_json(
-            configuration.train_of(PARAMS, w.run, w.dataset)
+        settings=lambda w: schema.to_json(resolve.train_of(PARAMS, w.run, w.dataset)),
+        config=lambda w: json.dumps(
+            resolve.config_of(PARAMS, w.run, w.dataset), sort_keys=True
         ),
-        config=lambda w: configuration.config_of(PARAMS, w.run, w.dataset),
-        shape=lambda w: configuration.shape_of(PARAMS, w.dataset),
+        shape=lambda w: json.dumps(resolve.shape_of(PARAMS, w.dataset), sort_keys=True),
         search=f"--search {TRIALS}" if PARAMS.search.gains else "",
         device=PARAMS.device,
     shell:

@@ -1,6 +1,5 @@
 """Which adapters a gallery is indexed with, and where their indexes lie."""
 
-import json
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from pipeline.adapters import checkpoint
 from pipeline.adapters.encoder import Encoder
-from pipeline.config import params as configuration
+from pipeline.config.resolve import shape_of
 from pipeline.config.schema import Backbone, Dataset, Params, Train
 from pipeline.search.index import NAME
 
@@ -46,8 +45,7 @@ def plain_shape(params: Params | None, dataset: str | None, *, encoder: Encoder)
     """Frames, words and clips of plain CLIP: those of `dataset`, or the first one that is run, in a params.yaml of this backbone."""
     own = (dataset or params.run.datasets[0]) if params is not None else ""
     if params is not None and own in params.datasets and params.backbone.name == encoder.clip.name:
-        found: dict[str, Any] = json.loads(configuration.shape_of(params, own))
-        return found
+        return shape_of(params, own)
     shape = Dataset()
     shape.frames.size = encoder.clip.image_size
     return {"frames": asdict(shape.frames), "words": shape.words, "clips": {k: v for k, v in asdict(shape.clips).items() if k != "shard"}}

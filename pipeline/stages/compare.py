@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import params as configuration
+from pipeline.config.params import load_params
 from pipeline.config.parse import parse, refuse_unknown
 from pipeline.config.schema import Params, Score
 from pipeline.evaluation.compare import Difference, Run, compare, load
@@ -20,7 +20,7 @@ def main() -> None:
     args = _arguments()
     if args.a == args.b:
         raise ValueError(f"{args.a} is compared with itself, {args.b}; name two methods")
-    params = configuration.load(args.params)
+    params = load_params(args.params)
     settings = _settings(args, params.score)
     base = args.runs / _dataset(args, params) / (args.backbone or params.backbone.name)
     seeds = _seeds(args, base)

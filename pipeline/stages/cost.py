@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from pipeline.clip import FrozenClip, build
-from pipeline.config import params, protocols, recipes
+from pipeline.config import protocols, recipes
+from pipeline.config.params import load_params
 from pipeline.config.parse import parse, refuse_unknown
 from pipeline.config.schema import Dataset
 from pipeline.core.files import write_json
@@ -41,7 +42,7 @@ def main() -> None:
 def _settings(args: argparse.Namespace) -> Dataset:
     """Frames and words of the dataset: of params.yaml, or of a benchmark; over them the command line."""
     name = protocols.canonical(args.dataset)
-    own = params.load(args.params).datasets if args.params.is_file() else {}
+    own = load_params(args.params).datasets if args.params.is_file() else {}
     known = protocols.fill({"run": {"datasets": recipes.DATASETS}}, where="protocols")["datasets"]
     refuse_unknown(name, sorted({*own, *known}), what="unknown dataset", there="params.yaml and pipeline/config/protocols.yaml have")
     stated = {"words": own[name].words, "frames": {"number": own[name].frames.number}} if name in own else known[name]

@@ -15,7 +15,7 @@ from dvc.stage import Stage
 from ruamel.yaml import YAML
 
 from pipeline import datasets
-from pipeline.config import params
+from pipeline.config.params import FILE, load_params
 from pipeline.core.code import ROOT, sources
 from pipeline.core.files import whole
 from pipeline.rules import slurm
@@ -82,7 +82,7 @@ def wanted(stage: str, words: Sequence[str]) -> bool:
 
 def record() -> None:
     """Let DVC record what Snakemake has made. ValueError unless all of it is up to date, and may go where `dvc push` would send it."""
-    datasets.refuse_sharing(params.load("params.yaml"))
+    datasets.refuse_sharing(load_params(FILE))
     _nothing_left("`snakemake -n` says what, and `snakemake --cores all` does it")
     with _repository() as repo:
         repo.commit(force=True)

@@ -24,10 +24,10 @@ def main() -> None:
         print(json.dumps([_reaches(**wanted) for wanted in json.load(sys.stdin)]))
 
 
-def _reaches(*, run: str, config: str, backbone: str, frames: int, words: int) -> dict[str, Any]:
+def _reaches(*, run: str, config: dict[str, Any], backbone: str, frames: int, words: int) -> dict[str, Any]:
     clip = _architecture(backbone)
     try:
-        methods.attach(clip, methods.load(run, config=json.loads(config)), shape=methods.Shape(frames, words))
+        methods.attach(clip, methods.load(run, config=config), shape=methods.Shape(frames, words))
         towers = {tower.name: tower for tower in (clip.vision, clip.text)}
         found = frozen.reaches(clip)
         return {"trained": bool(clip.trained())} | {

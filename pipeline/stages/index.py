@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.encoder import Encoder
-from pipeline.config import params as configuration
+from pipeline.config.params import params_here
 from pipeline.config.schema import Params
 from pipeline.core.files import write_json
 from pipeline.core.locks import only_one
@@ -27,7 +27,6 @@ from pipeline.search.reader import Reader
 from pipeline.stages import guarded
 from pipeline.video.command import recipe
 
-PARAMS = Path("params.yaml")
 SHOWN = 20  # files that were skipped
 
 
@@ -53,7 +52,7 @@ class Job:
 
 def main() -> None:
     args = _arguments()
-    params = configuration.load(PARAMS) if PARAMS.is_file() else None
+    params = params_here()
     job = _prepare(args, params)
     if args.folder:
         _folder(job, args.folder, _texts(args.texts))

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import params as configuration
+from pipeline.config.params import load_params
 from pipeline.config.parse import refuse_unknown
 from pipeline.config.recipes import flat
+from pipeline.config.resolve import seeds_of
 from pipeline.core.code import shown
 from pipeline.core.files import read_json
 from pipeline.reporting.provenance import SHOWN, Trace, check_clips, check_means, trace
@@ -76,11 +77,11 @@ def runs_of(path: Path, *, params: Path) -> list[Path]:
 
 def _planned(base: Path, methods: list[str], *, params: Path) -> list[Path]:
     """The runs of params.yaml under a folder: all seeds of these methods, or of all methods with its backbone."""
-    given = configuration.load(params)
+    given = load_params(params)
     base = base if methods else base / given.backbone.name
     for name in methods:
         refuse_unknown(name, list(given.methods), what=f"{params} has no method", there="there are")
-    wanted = [(name, seed) for name in methods or given.run.methods for seed in configuration.seeds_of(given, name)]
+    wanted = [(name, seed) for name in methods or given.run.methods for seed in seeds_of(given, name)]
     return [Path(shown(base / name / str(seed))) for name, seed in wanted]
 
 

@@ -4,15 +4,13 @@ import argparse
 import json
 from pathlib import Path
 
-from pipeline.config import params
+from pipeline.config.params import params_here
 from pipeline.runtime import device
 from pipeline.search import answers, terminal
 from pipeline.search.index import discover
 from pipeline.search.open_indexes import MAKE
 from pipeline.search.session import Session
 from pipeline.stages import guarded
-
-PARAMS = Path("params.yaml")
 
 
 def main() -> None:
@@ -25,7 +23,8 @@ def main() -> None:
     there = list(discover(args.indexes))
     if not there:
         raise ValueError(f"there is no index below {args.indexes}; make one: {MAKE}")
-    method = params.load(PARAMS).method if PARAMS.is_file() else ""
+    params = params_here()
+    method = params.method if params else ""
     names = answers.choose(there, wanted=args.index, gallery=args.gallery, method=method)
     if len({name.split("/")[0] for name in names}) > 1:
         raise ValueError(f"side by side are indexes of one gallery, not {' and '.join(names)}; search one after the other")

@@ -7,21 +7,20 @@ import threading
 import webbrowser
 from pathlib import Path
 
-from pipeline.config import params
+from pipeline.config.params import params_here
 from pipeline.runtime import device
 from pipeline.search.session import Session
 from pipeline.search.web.server import address, listen, serve
 from pipeline.search.web.worker import Worker
 from pipeline.stages import guarded
 
-PARAMS = Path("params.yaml")  # names the method that the page begins with
-
 
 def main() -> None:
     args = _arguments()
     with listen(args.port) as listening:  # before the backbone is loaded: a port that is taken is told at once
         device.prepare(device.choose(args.device), threads=args.threads, seed=0)
-        first = params.load(PARAMS).method if PARAMS.is_file() else ""
+        params = params_here()  # names the method that the page begins with
+        first = params.method if params else ""
         worker = Worker(Session(args.indexes, place=args.device, backbone=args.backbone), first=first)
 
         def ready() -> None:

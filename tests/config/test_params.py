@@ -1,13 +1,13 @@
 """params.yaml: a typo is an error with its place and a suggestion."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from pipeline import methods
-from pipeline.config import params as configuration
 from pipeline.config import registry, schema
+from pipeline.config.params import check, known_files, load_params
+from pipeline.config.resolve import config_of, train_of
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "params.yaml", ROOT / "tests/workflow/params.yaml"]
@@ -15,10 +15,10 @@ FILES = [ROOT / "params.yaml", ROOT / "tests/workflow/params.yaml"]
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
 def test_the_shipped_files_are_valid(file):
-    checked = configuration.load(file)
-    configuration.known_files(checked, ROOT / "pipeline")
+    checked = load_params(file)
+    known_files(checked, ROOT / "pipeline")
     for name in checked.methods:
-        methods.load(name, config=json.loads(configuration.config_of(checked, name)))
+        methods.load(name, config=config_of(checked, name))
 
 
 def changed(**parts):
@@ -62,20 +62,18 @@ def changed(**parts):
 )
 def test_what_is_wrong_is_named_with_its_place(parts, sentence):
     with pytest.raises(ValueError, match=sentence):
-        configuration.check(changed(**parts))
+        check(changed(**parts))
 
 
 def test_a_method_overrides_only_what_differs():
-    checked = configuration.check(changed(train={"epochs": 7, "lr": 0.1}, methods={"vop": {"train": {"lr": 0.2}}}))
-    train = configuration.train_of(checked, "vop")
+    checked = check(changed(train={"epochs": 7, "lr": 0.1}, methods={"vop": {"train": {"lr": 0.2}}}))
+    train = train_of(checked, "vop")
     assert (train.epochs, train.lr) == (7, 0.2)
 
 
 def test_half_storage_is_allowed_with_its_optimiser():
-    checked = configuration.check(
-        changed(train={"optimiser": "bert_adam"}, methods={"vop": {"train": {"half": True, "decay": "released"}}})
-    )
-    assert configuration.train_of(checked, "vop", "motion").half
+    checked = check(changed(train={"optimiser": "bert_adam"}, methods={"vop": {"train": {"half": True, "decay": "released"}}}))
+    assert train_of(checked, "vop", "motion").half
     assert checked.search == schema.Search(gains=[], epochs=3, seed=100)
 
 
@@ -94,4 +92,4 @@ def test_the_hyperparameters_read_from_a_file_are_those_of_its_dataclass():
 
 def test_a_missing_file_says_where_to_run(tmp_path):
     with pytest.raises(ValueError, match=r"there is no .*params.yaml; run from the folder"):
-        configuration.load(tmp_path / "params.yaml")
+        load_params(tmp_path / "params.yaml")

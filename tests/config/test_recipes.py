@@ -1,13 +1,14 @@
 """Recipes: what a source states and what is ours stay apart, and what params.yaml says wins."""
 
-import json
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from pipeline import methods
-from pipeline.config import params, recipes, registry
+from pipeline.config import recipes, registry
+from pipeline.config.params import check, known_files
+from pipeline.config.resolve import config_of, train_of
 
 ROOT = Path(__file__).parents[2]
 ALL = recipes.load()
@@ -17,7 +18,7 @@ PLACES = [(run, dataset) for run, recipe in ALL.items() for dataset in (None, *r
 def configured(run, *, datasets=None, listed=True, **parts):
     """A configuration with one run. The datasets are as the recipe wants them unless given."""
     datasets = datasets or {"motion": recipes.part(run, "motion").dataset}
-    return params.check(
+    return check(
         {
             "run": {"datasets": list(datasets), "methods": [run] if listed else [], "seeds": [0]},
             "datasets": datasets,
@@ -31,7 +32,7 @@ def configured(run, *, datasets=None, listed=True, **parts):
 @pytest.mark.parametrize(("run", "dataset"), PLACES)
 def test_every_recipe_is_a_valid_training(run, dataset):
     part = recipes.part(run, dataset)
-    train = params.train_of(configured(run), run, dataset)
+    train = train_of(configured(run), run, dataset)
     assert {key: getattr(train, key) for key in part.train} == part.train
 
 
@@ -156,9 +157,9 @@ def test_params_yaml_goes_over_the_recipe_and_the_recipe_over_the_shared_section
     run = "mv_adapter@paper"
     entry = {"config": {"heads": 4, "cmt_layers": 1}, "train": {"epochs": 1}}
     checked = configured(run, methods={run: entry}, train={"batch": 9, "lr": 0.5, "validate_every": 4})
-    train = params.train_of(checked, run, "didemo")
+    train = train_of(checked, run, "didemo")
     assert (train.epochs, train.batch, train.lr, train.validate_every) == (1, 64, 5e-6, 4)
-    config = json.loads(params.config_of(checked, run, "activitynet"))
+    config = config_of(checked, run, "activitynet")
     assert (config["heads"], config["cmt_layers"], config["cmt_position"]) == (4, 1, "down_in")
 
 
@@ -194,7 +195,7 @@ def test_a_dataset_that_the_recipe_was_not_made_with_is_refused_with_the_key_to_
 def test_a_key_that_nothing_reads_is_named_with_the_recipes_file(written, part, sentence):
     written(f"vop@x: {{source: s, stated: {{{part}}}}}")
     with pytest.raises(ValueError, match=sentence):
-        params.known_files(configured("vop@x", datasets={"motion": {}}), ROOT / "pipeline")
+        known_files(configured("vop@x", datasets={"motion": {}}), ROOT / "pipeline")
 
 
 def test_the_names_of_datasets_are_those_that_have_a_file():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.config import params
+from pipeline.config.params import check
 from pipeline.rules import plan
 
 PARAMS = {
@@ -16,7 +16,7 @@ PARAMS = {
 
 
 def chosen(**methods):
-    return plan.choices(params.check(PARAMS | {"methods": PARAMS["methods"] | methods}))
+    return plan.choices(check(PARAMS | {"methods": PARAMS["methods"] | methods}))
 
 
 @pytest.fixture(scope="module")

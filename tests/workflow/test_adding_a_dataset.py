@@ -8,7 +8,7 @@ import imageio_ffmpeg
 import pandas as pd
 import pytest
 
-from pipeline.config import params
+from pipeline.config.params import known_files, load_params
 from pipeline.datasets import folder
 from tests.workflow.conftest import ROOT
 
@@ -114,7 +114,7 @@ def test_mistakes_are_listed_as_the_page_shows_before_anything_runs(own):
 
 
 def test_its_entry_of_the_parameters_is_checked(own):
-    found = params.load(own.folder / "params.yaml")
-    params.known_files(found, own.folder / "pipeline")
+    found = load_params(own.folder / "params.yaml")
+    known_files(found, own.folder / "pipeline")
     assert found.datasets["mine"].own.shares == [0.8, 0.1, 0.1]
     assert set(folder.COLUMNS) == set(BLOCKS["captions.csv"].splitlines()[0].split(","))
