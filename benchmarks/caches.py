@@ -24,7 +24,8 @@ import torch
 
 from pipeline import methods
 from pipeline.clip import FrozenClip, build, forward
-from pipeline.config.schema import Dataset, Frames, Train
+from pipeline.config.schema import Frames, Train
+from pipeline.config.settings import Sampling
 from pipeline.core.files import write_json
 from pipeline.evaluation.embed import embed
 from pipeline.inputs import features, frozen
@@ -68,7 +69,7 @@ class Bench:
         torch.manual_seed(0)
         self.model = build(args.backbone)
         clip = self.clip()
-        self.shape = Dataset(words=args.words, frames=Frames(number=args.frames, size=clip.image_size))
+        self.shape = Sampling(words=args.words, frames=Frames(number=args.frames, size=clip.image_size))
         self.ids = {"train": self._ids("t", args.batch * args.steps), "val": self._ids("v", VAL)}
         for split, ids in self.ids.items():
             captions = [f"video number {video} of a {split} split" for video in ids]

@@ -14,14 +14,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import imageio_ffmpeg
 import pandas as pd
 
 from pipeline import methods
-from pipeline.config.schema import Clips, Dataset, Frames
+from pipeline.config import resolve
+from pipeline.config.schema import Clips, Dataset, Frames, Params
+from pipeline.config.settings import text
 from pipeline.core.code import ROOT
 from pipeline.stages import guarded
 
@@ -70,14 +71,20 @@ def stand_ins(folder: Path) -> None:
     _make_annotations(raw)
     settings = Dataset(videos=str(videos), annotations=str(raw), variant="full", clips=Clips(shard=200), frames=Frames())
     tables = {name: folder / f"{name}.parquet" for name in ("videos", "captions")}
-    options = ["--dataset=msrvtt", f"--settings={json.dumps(asdict(settings))}", f"--raw={raw}", f"--root={videos}"]
+    annotated = resolve.annotate(Params(datasets={"msrvtt": settings}), "msrvtt")
+    options = [
+        "--dataset=msrvtt",
+        f"--settings={text(annotated)}",
+        f"--raw={raw}",
+        f"--root={videos}",
+    ]
     written = [f"--{name}={path}" for name, path in tables.items()] + [f"--about={folder / 'about.json'}"]
     seconds, _ = _timed(_stage("annotate", *options, *written), folder)
     print(f"annotate: {CLIPS} videos, {20 * CLIPS} captions: {seconds:.1f} s")
     shards = CLIPS // 200
-    options = ["--dataset=msrvtt", f"--videos={tables['videos']}", f"--raw={videos}", "--shard=0", "--size=200"]
+    options = ["--dataset=msrvtt", f"--videos={tables['videos']}", f"--raw={videos}", "--shard=0"]
     written = [
-        f"--settings={json.dumps(asdict(settings.clips))}",
+        f"--settings={text(settings.clips)}",
         f"--clips={folder / 'clips/000'}",
         f"--report={folder / '000.parquet'}",
         f"--kept={folder / 'kept'}",
@@ -87,7 +94,7 @@ def stand_ins(folder: Path) -> None:
     report = pd.read_parquet(folder / "000.parquet")
     report[report["status"] == "ok"].to_parquet(folder / "split.parquet")
     options = ["--dataset=msrvtt", "--split=train", f"--videos={folder / 'split.parquet'}", f"--clips={folder / 'clips'}"]
-    written = [f"--settings={json.dumps(asdict(settings.frames))}", f"--out={folder / 'frames.h5'}"]
+    written = [f"--settings={text(settings.frames)}", f"--out={folder / 'frames.h5'}"]
     seconds, _ = _timed(_stage("frames", *options, *written), folder)
     size = (folder / "frames.h5").stat().st_size
     print(f"frames: 12 of 224 pixels of each of 200 clips: {seconds:.1f} s, {size / 1e6:.0f} MB")

@@ -56,4 +56,4 @@ def test_the_refusal_it_quotes_is_the_one_that_is_given(folder, tmp_path):
 
 
 def test_the_key_it_names_is_in_every_new_header():
-    assert "crf" in shape_of(load_params(ROOT / "params.yaml"), "motion")["clips"]
+    assert shape_of(load_params(ROOT / "params.yaml"), "motion").clips.crf

@@ -17,7 +17,8 @@ from pipeline.adapters import checkpoint
 from pipeline.adapters.swap import Attached, put, take
 from pipeline.clip import load_backbone
 from pipeline.config.parse import parse, refuse_unknown
-from pipeline.config.schema import Backbone, Dataset, Train
+from pipeline.config.schema import Backbone, Train
+from pipeline.config.settings import Sampling
 from pipeline.core import record
 from pipeline.evaluation import embed
 from pipeline.runtime.device import kernels
@@ -45,7 +46,7 @@ class _Kept:
 
     header: dict[str, Any]
     sha256: str
-    shape: Dataset
+    shape: Sampling
     settings: Train
     attached: Attached
 
@@ -70,13 +71,13 @@ class Encoder:
         header = checkpoint.read_header(adapter)
         _refuse_lack(adapter, header, NEEDED)
         checkpoint.refuse_other_backbone(header, self.clip, adapter)
-        shape = parse(Dataset, header["shape"], where=f"{adapter}: shape")
+        shape = parse(Sampling, header["shape"], where=f"{adapter}: shape")
         _refuse_lack(adapter, header["shape"], SHAPE, of="shape: ")
         settings = parse(Train, header["train"], where=f"{adapter}: train")
         self._kept[name] = _Kept(header, record.sha256(adapter), shape, settings, self._attached(header, shape, adapter))
         return header
 
-    def _attached(self, header: dict[str, Any], shape: Dataset, adapter: Path) -> Attached:
+    def _attached(self, header: dict[str, Any], shape: Sampling, adapter: Path) -> Attached:
         """The method of an adapter with its tensors, taken off again; nothing is in place afterwards."""
         self._clear()
         method = methods.load(header["run"], config=header["config"])
@@ -107,7 +108,7 @@ class Encoder:
         """That of the weights of frames where each query has its own, else None."""
         return self._of(name).attached.query_temperature
 
-    def shape(self, name: str) -> Dataset:
+    def shape(self, name: str) -> Sampling:
         """Of its header: frames, words, clips."""
         return self._of(name).shape
 

@@ -1,11 +1,14 @@
-"""One run under its recipe and params.yaml: its training, its hyper-parameters, its seeds, and the shape of its videos."""
+"""One run under its recipe and params.yaml, and the settings that each rule hands to its stage."""
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
 
 from pipeline.config import recipes
 from pipeline.config.parse import parse
-from pipeline.config.schema import Params, Train
+from pipeline.config.schema import ClipFormat, Params, Train
+from pipeline.config.settings import Annotate, Download, Features, Sampling, Splits, Training
+
+T = TypeVar("T")
 
 CHOICES = {
     "captions": ("one", "all"),
@@ -58,11 +61,43 @@ def of_recipe(schema: type[Any], name: str, kind: str, dataset: str | None) -> d
     return values
 
 
-def shape_of(params: Params, dataset: str) -> dict[str, Any]:
-    """What a method may know of a dataset: the number and size of frames, the words a caption, and how its clips were made.
-
-    The last is for who gets an adapter alone: videos of their own become the same kind of clip.
-    """
+def shape_of(params: Params, dataset: str) -> Sampling:
+    """What a method may know of a dataset: the number and size of frames, the words a caption, and how its clips were made."""
     entry = params.datasets[dataset]
-    clips = {key: value for key, value in asdict(entry.clips).items() if key != "shard"}
-    return {"frames": asdict(entry.frames), "words": entry.words, "clips": clips}
+    return Sampling(frames=entry.frames, words=entry.words, clips=_part(ClipFormat, entry.clips))
+
+
+def training(params: Params, run: str, dataset: str, *, search: bool = False) -> Training:
+    """Of one run on a dataset, for rule train; with a `search`, for rule rates."""
+    return Training(
+        dataset=dataset,
+        run=run,
+        config=config_of(params, run, dataset),
+        train=train_of(params, run, dataset),
+        shape=shape_of(params, dataset),
+        backbone=params.backbone,
+        search=params.search if search else None,
+    )
+
+
+def features(params: Params, dataset: str) -> Features:
+    return Features(backbone=params.backbone, shape=shape_of(params, dataset), cache=params.cache)
+
+
+def download(params: Params, dataset: str) -> Download:
+    """The section `motion` goes to the embedded dataset alone, so that another one does not fetch anew when it changes."""
+    return _part(Download, params.datasets[dataset], motion=params.motion if dataset == "motion" else None)
+
+
+def annotate(params: Params, dataset: str) -> Annotate:
+    return _part(Annotate, params.datasets[dataset])
+
+
+def splits(params: Params, dataset: str) -> Splits:
+    return _part(Splits, params.datasets[dataset])
+
+
+def _part(schema: type[T], values: object, **others: Any) -> T:
+    """The fields of one dataclass out of another that has them too, and `others`."""
+    named: Any = schema
+    return schema(**{entry.name: getattr(values, entry.name) for entry in fields(named) if entry.name not in others}, **others)

@@ -3,16 +3,13 @@
 A key that is not here is an error with a suggestion. A comment after a field is its documentation; there is no second list.
 """
 
-import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from omegaconf import MISSING
 
-from pipeline.config.parse import limited, parse
-
-T = TypeVar("T")
+from pipeline.config.parse import limited
 
 
 @dataclass
@@ -36,7 +33,7 @@ class Motion:
 
 
 @dataclass
-class Clips:
+class ClipFormat:
     """The canonical video: H.264 at a constant rate with a short GOP and no audio."""
 
     short_side: int = limited(224, least=16)  # pixels
@@ -44,6 +41,12 @@ class Clips:
     crf: int = 20
     seconds: float = limited(0.0, least=0)  # at most the first so many seconds of a video or segment; 0: all
     pixels: str = "square"  # or `stored`: pixels that are not square are taken as such, as the papers' code does
+
+
+@dataclass
+class Clips(ClipFormat):
+    """The canonical videos of a dataset, and how many of them a job makes."""
+
     shard: int = limited(200, least=1)  # videos a job
 
 
@@ -227,18 +230,3 @@ class Params:
     method: str = ""  # one of run.methods, whose metrics are also written to metrics/selected.json
     remotes: Remotes = field(default_factory=Remotes)
     device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
-
-
-def from_json(schema: type[T], text: str, *, where: str) -> T:
-    """The part of the configuration that a rule hands to its stage on the command line."""
-    return parse(schema, json.loads(text), where=where)
-
-
-def only(entry: Dataset, *fields: str) -> Dataset:
-    """A dataset's settings with the defaults in all but these fields."""
-    return Dataset(**{name: getattr(entry, name) for name in fields})
-
-
-def to_json(part: Any) -> str:
-    """The inverse of `from_json`, with sorted keys, so that equal settings are equal text."""
-    return json.dumps(asdict(part), sort_keys=True)

@@ -12,8 +12,10 @@ import pandas as pd
 
 from pipeline.config import schema
 from pipeline.config.parse import refuse_unknown
+from pipeline.config.settings import Annotate, Download
 from pipeline.datasets.annotations.rows import BOTH, CAPTION_COLUMNS, SPLITS, VIDEO_COLUMNS, refuse
 
+Settings = schema.Dataset | Download | Annotate
 OWN = "folder"
 PRIVATE = "private"  # how the names of remotes begin that are closed to others
 
@@ -25,15 +27,15 @@ class Dataset(Protocol):
         """The number of videos in all splits, or a little more; known before anything is downloaded."""
         ...
 
-    def download(self, target: Path, params: schema.Params, name: str) -> None:
+    def download(self, target: Path, settings: Download, name: str) -> None:
         """Fill the empty folder `target` with the publisher's files."""
         ...
 
-    def tables(self, raw: Path, settings: schema.Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def tables(self, raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Read the publisher's annotations below `raw`: the tables of `pipeline.datasets.annotations.rows`."""
         ...
 
-    def expected(self, settings: schema.Dataset) -> Mapping[str, tuple[int | None, int | None]]:
+    def expected(self, settings: Annotate) -> Mapping[str, tuple[int | None, int | None]]:
         """Published numbers of videos and captions (sentences) of each split; None where there is none."""
         ...
 
@@ -47,7 +49,7 @@ def names() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", OWN))
 
 
-def module(name: str, settings: schema.Dataset) -> str:
+def module(name: str, settings: Settings) -> str:
     """The name of the module of a dataset. ValueError for an unknown one."""
     if settings.captions:
         return f"{__name__}.{OWN}"
@@ -55,7 +57,7 @@ def module(name: str, settings: schema.Dataset) -> str:
     return f"{__name__}.{name}"
 
 
-def load(name: str, settings: schema.Dataset) -> Dataset:
+def load(name: str, settings: Settings) -> Dataset:
     """The module of a dataset. ValueError for an unknown one, and for a variant that it does not have."""
     found = importlib.import_module(module(name, settings))
     variants = getattr(found, "VARIANTS", ("",))

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config.schema import Dataset, Params
+from pipeline.config.schema import Params
+from pipeline.config.settings import Annotate, Download
 from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.matching import stem
 from pipeline.datasets.annotations.rows import BOTH, Caption, Video
@@ -59,17 +60,17 @@ def count(params: Params, name: str) -> int:
     return TRAIN[0] + TEST[params.datasets[name].variant or VARIANTS[0]][0]
 
 
-def download(target: Path, params: Params, name: str) -> None:
-    obtain(target, SOURCES, settings=params.datasets[name], name=name)
+def download(target: Path, settings: Download, name: str) -> None:
+    obtain(target, SOURCES, settings=settings, name=name)
 
 
-def expected(settings: Dataset) -> dict[str, tuple[int | None, int | None]]:
+def expected(settings: Annotate) -> dict[str, tuple[int | None, int | None]]:
     held = (HELD_OUT, HELD_OUT_SENTENCES) if settings.validation == "clean" else (0, 0)
     train = (TRAIN[0] - held[0], TRAIN[1] - held[1])
     return {"train": train, "val": (HELD_OUT, HELD_OUT_SENTENCES), "test": TEST[settings.variant or VARIANTS[0]]}
 
 
-def tables(raw: Path, settings: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     train = _published(reading.need(raw, FILES[0]), name)
     test = _published(reading.need(raw, f"{settings.variant or VARIANTS[0]}.json"), name)
     rows.refuse(name, "videos are trained and tested on", sorted(train.keys() & test.keys()))
@@ -101,7 +102,7 @@ def _published(path: Path, name: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _row(video: str, split: str, entry: dict[str, Any], settings: Dataset) -> Video:
+def _row(video: str, split: str, entry: dict[str, Any], settings: Annotate) -> Video:
     page = f"https://www.youtube.com/watch?v={video}"
     fetch = "" if settings.videos else settings.mirrors.get("videos", SOURCES[1].url) + video
     return Video(video, f"v_{video}", split, src_url=page, fetch_url=fetch, anno_duration=float(entry["duration"]))

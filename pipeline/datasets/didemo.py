@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config.schema import Dataset, Params
+from pipeline.config.schema import Params
+from pipeline.config.settings import Annotate, Download
 from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.rows import SPLITS, Caption, Video
 from pipeline.datasets.annotations.sources import About, Source, address, obtain
@@ -55,16 +56,16 @@ def count(params: Params, name: str) -> int:
     return sum(VIDEOS.values())
 
 
-def download(target: Path, params: Params, name: str) -> None:
-    obtain(target, SOURCES, settings=params.datasets[name], name=name)
+def download(target: Path, settings: Download, name: str) -> None:
+    obtain(target, SOURCES, settings=settings, name=name)
 
 
-def expected(settings: Dataset) -> dict[str, tuple[int | None, int | None]]:
+def expected(settings: Annotate) -> dict[str, tuple[int | None, int | None]]:
     column = VARIANTS.index(settings.variant or VARIANTS[0])
     return {split: (VIDEOS[split], SENTENCES[split][column] if split in SENTENCES else None) for split in SPLITS}
 
 
-def tables(raw: Path, settings: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     licences = _by_id(reading.find(raw, "video_licenses.txt"), last=True)
     hashes = {} if settings.videos else _by_id(reading.need(raw, "yfcc100m_hash.txt", hint="or set datasets.didemo.videos to a folder"))
     base = address(SOURCES, "videos", settings)

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from pipeline.config.schema import Dataset, Own, Params
+from pipeline.config.settings import Annotate, Download
 from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.matching import stem
 from pipeline.datasets.annotations.rows import SPLITS, Caption, Video
@@ -51,21 +52,21 @@ def count(params: Params, name: str) -> int:
     return len(parts(params.datasets[name], name))
 
 
-def parts(settings: Dataset, name: str) -> list[tuple[str, str, str]]:
+def parts(settings: Dataset | Annotate, name: str) -> list[tuple[str, str, str]]:
     """File, start and end of each video, in the order of the table. Raises ValueError with every mistake in captions.csv."""
     return list(dict.fromkeys(line.part for line in read(settings, name)))
 
 
-def download(target: Path, params: Params, name: str) -> None:
+def download(target: Path, settings: Download, name: str) -> None:
     """The files are yours; nothing is fetched."""
 
 
-def expected(settings: Dataset) -> dict[str, tuple[int | None, int | None]]:
+def expected(settings: Annotate) -> dict[str, tuple[int | None, int | None]]:
     """Nobody published a number."""
     return {}
 
 
-def tables(raw: Path, settings: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     lines = read(settings, name)
     home = _splits(lines, settings.own)
     videos: dict[tuple[str, str, str], Video] = {}
@@ -80,14 +81,14 @@ def tables(raw: Path, settings: Dataset, name: str) -> tuple[pd.DataFrame, pd.Da
     return rows.tables(name, videos.values(), captions)
 
 
-def fingerprint(settings: Dataset, videos: Sequence[tuple[str, str, str]]) -> str:
+def fingerprint(settings: Dataset | Annotate, videos: Sequence[tuple[str, str, str]]) -> str:
     """Changes when one of these videos, given as `parts` gives them, is another file or another part, or the list of excluded ones is."""
     states = [(part, (state := Path(settings.videos, part[0]).stat()).st_size, state.st_mtime_ns) for part in videos]
     excluded = Path(settings.exclude).read_bytes() if settings.exclude and Path(settings.exclude).is_file() else b""
     return hashlib.sha256(repr(states).encode() + excluded).hexdigest()[:16]
 
 
-def read(settings: Dataset, name: str) -> list[Line]:
+def read(settings: Dataset | Annotate, name: str) -> list[Line]:
     """The lines of the file. Raises ValueError that lists every mistake with its line."""
     file, folder = Path(settings.captions), Path(settings.videos)
     for key, path, there in (("captions", file, file.is_file()), ("videos", folder, folder.is_dir())):

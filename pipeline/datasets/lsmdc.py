@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config.schema import Dataset, Params
+from pipeline.config.schema import Params
+from pipeline.config.settings import Annotate, Download
 from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.matching import stem
 from pipeline.datasets.annotations.rows import Caption, Video
@@ -62,15 +63,15 @@ def count(params: Params, name: str) -> int:
     return sum(sentences or 0 for _, sentences in EXPECTED.values())
 
 
-def download(target: Path, params: Params, name: str) -> None:
-    obtain(target, SOURCES, settings=params.datasets[name], name=name)
+def download(target: Path, settings: Download, name: str) -> None:
+    obtain(target, SOURCES, settings=settings, name=name)
 
 
-def expected(settings: Dataset) -> dict[str, tuple[int | None, int | None]]:
+def expected(settings: Annotate) -> dict[str, tuple[int | None, int | None]]:
     return dict(EXPECTED)
 
 
-def tables(raw: Path, settings: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     urls = {} if settings.videos else _links(raw, settings)
     videos: dict[str, Video] = {}
     captions: list[Caption] = []
@@ -130,7 +131,7 @@ def _film(clip: str) -> str:
     return re.sub(r"_[\d.]+-[\d.]+$", "", clip)
 
 
-def _links(raw: Path, settings: Dataset) -> dict[str, str]:
+def _links(raw: Path, settings: Annotate) -> dict[str, str]:
     """Where each clip can be fetched, on the mirror if there is one."""
     base = address(SOURCES, "videos", settings)
     urls = [url for file in LINKS for url in reading.lines(reading.need(raw, file, hint="or set datasets.lsmdc.videos to a folder"))]

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.config.schema import Dataset, Motion, Params
+from pipeline.config.schema import Motion, Params
+from pipeline.config.settings import Annotate, Download
 from pipeline.core.progress import track
 from pipeline.datasets.annotations import rows
 from pipeline.datasets.annotations.matching import stem
@@ -35,15 +36,16 @@ def count(params: Params, name: str) -> int:
     return params.motion.train + params.motion.val + params.motion.test
 
 
-def expected(settings: Dataset) -> dict[str, tuple[int | None, int | None]]:
+def expected(settings: Annotate) -> dict[str, tuple[int | None, int | None]]:
     """As many as were asked for, so there is nothing to compare with."""
     return {}
 
 
-def download(target: Path, params: Params, name: str) -> None:
+def download(target: Path, settings: Download, name: str) -> None:
     """Render all clips to `target/videos/` and write `target/annotations.json`."""
     (target / "videos").mkdir(parents=True)
-    clips = plan(params.motion)
+    assert settings.motion is not None, "rule download gives it to this dataset"
+    clips = plan(settings.motion)
     jobs = [(clip.scene, target / "videos" / clip.file, clip.form, clip.seed) for clip in clips]
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for _ in track(pool.map(_write, jobs, chunksize=16), total=len(jobs), label="render"):
@@ -52,7 +54,7 @@ def download(target: Path, params: Params, name: str) -> None:
     (target / "annotations.json").write_text(json.dumps({"videos": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def tables(raw: Path, settings: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     entries: list[dict[str, Any]] = json.loads((raw / "annotations.json").read_text(encoding="utf-8"))["videos"]
     videos = [
         Video(row["id"], row["file"], row["split"], src_path=f"videos/{row['file']}", licence=LICENCE, anno_duration=row["seconds"])

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config.schema import Dataset, Params
+from pipeline.config.schema import Params
+from pipeline.config.settings import Annotate, Download
 from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.matching import stem
 from pipeline.datasets.annotations.rows import BOTH, Caption, Video
@@ -90,14 +91,13 @@ def count(params: Params, name: str) -> int:
     return TRAIN[variant] + TEST[variant][0]
 
 
-def download(target: Path, params: Params, name: str) -> None:
+def download(target: Path, settings: Download, name: str) -> None:
     """Annotations and videos; Miech's lists only where they are used."""
-    settings = params.datasets[name]
     used = [source for source in SOURCES if "miech" not in source.name or settings.variant == "1kB"]
     obtain(target, used, settings=settings, name=name)
 
 
-def expected(settings: Dataset) -> dict[str, tuple[int | None, int | None]]:
+def expected(settings: Annotate) -> dict[str, tuple[int | None, int | None]]:
     variant = settings.variant or VARIANTS[0]
     held = VALIDATION[variant] if settings.validation == "clean" or variant == "full" else 0
     train = TRAIN[variant] - held
@@ -105,7 +105,7 @@ def expected(settings: Dataset) -> dict[str, tuple[int | None, int | None]]:
     return {"train": (train, 20 * train), "val": (VALIDATION[variant], 20 * VALIDATION[variant]), "test": (videos, videos * sentences)}
 
 
-def tables(raw: Path, settings: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     videos, sentences = _published(raw, name)
     test, train = _split(raw, settings.variant or VARIANTS[0], videos, name)
     rows.refuse(name, "videos are trained and tested on", sorted(set(test) & set(train)))
@@ -184,7 +184,7 @@ def _refuse_strangers(videos: dict[str, dict[str, Any]], names: Sequence[str], n
     rows.refuse(name, "videos of a split are not in the annotations", [video for video in names if video not in videos])
 
 
-def _home(row: dict[str, Any], settings: Dataset) -> str:
+def _home(row: dict[str, Any], settings: Annotate) -> str:
     if row["split"] != "validate":
         return "train"
     return "val" if settings.validation == "clean" or settings.variant == "full" else BOTH

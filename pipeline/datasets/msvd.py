@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config.schema import Dataset, Params
+from pipeline.config.schema import Params
+from pipeline.config.settings import Annotate, Download
 from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.matching import stem
 from pipeline.datasets.annotations.rows import SPLITS, Caption, Video
@@ -60,15 +61,15 @@ def count(params: Params, name: str) -> int:
     return sum(videos for videos, _ in EXPECTED.values())
 
 
-def download(target: Path, params: Params, name: str) -> None:
-    obtain(target, SOURCES, settings=params.datasets[name], name=name)
+def download(target: Path, settings: Download, name: str) -> None:
+    obtain(target, SOURCES, settings=settings, name=name)
 
 
-def expected(settings: Dataset) -> dict[str, tuple[int | None, int | None]]:
+def expected(settings: Annotate) -> dict[str, tuple[int | None, int | None]]:
     return dict(EXPECTED)
 
 
-def tables(raw: Path, settings: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     sentences = _sentences(reading.need(raw, *CAPTIONS))
     home = [(clip, split) for split, file in zip(SPLITS, LISTS, strict=True) for clip in reading.lines(reading.need(raw, file))]
     rows.refuse(name, "clips of a list have no captions", [clip for clip, _ in home if clip not in sentences])

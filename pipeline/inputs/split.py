@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.clip import FrozenClip
-from pipeline.config.schema import Dataset
+from pipeline.config.settings import Sampling
 from pipeline.inputs.frames import ClipStore, FrameStore, Videos
 from pipeline.inputs.stores import TokenStore, text_store, video_store
 
@@ -88,7 +88,7 @@ class Files:
         return {key: path for key, path in (("videos", self.videos), ("captions", self.captions), ("text", self.text)) if path}
 
 
-def open_split(files: Files, *, clip: FrozenClip, shape: Dataset) -> Split:
+def open_split(files: Files, *, clip: FrozenClip, shape: Sampling) -> Split:
     """Open a split for a CLIP to which a method is attached.
 
     ValueError if videos and captions do not belong together, or a file does not fit the backbone, the `shape`, or the method.

@@ -20,7 +20,7 @@ rule pretrain:
         gpu=GPU,
         cpus_per_task=2,
     params:
-        settings=schema.to_json(PARAMS.pretrain),
+        settings=settings.text(PARAMS.pretrain),
         device=PARAMS.device,
     shell:
         "python -m pipeline.stages.pretrain --settings {params.settings:q} --device {params.device} --threads {threads}"

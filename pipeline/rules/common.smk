@@ -1,5 +1,4 @@
 # The configuration as checked dataclasses, and where this Snakemake runs.
-import json
 import os
 import re
 import signal
@@ -11,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline import datasets
-from pipeline.config import registry, resolve, schema
+from pipeline.config import registry, resolve, settings
 from pipeline.config.params import check, known_files
 from pipeline.core import locks
 from pipeline.core.code import ROOT, shown, sources

@@ -19,10 +19,9 @@ rule download:
         mem_mb=2000,
         runtime=60,
     params:
-        motion=schema.to_json(PARAMS.motion),
-        settings=settings("variant", "videos", "annotations", "captions", "mirrors"),
+        settings=lambda w: settings.text(resolve.download(PARAMS, w.dataset)),
     shell:
-        "python -m pipeline.stages.download --dataset {wildcards.dataset} --settings {params.settings:q} --motion {params.motion:q}"
+        "python -m pipeline.stages.download --dataset {wildcards.dataset} --settings {params.settings:q}"
         " --raw {output.raw} 2>&1 | tee {log}"
 
 
@@ -69,17 +68,7 @@ rule annotate:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=settings(
-            "variant",
-            "validation",
-            "counts",
-            "videos",
-            "annotations",
-            "captions",
-            "exclude",
-            "own",
-            "mirrors",
-        ),
+        settings=lambda w: settings.text(resolve.annotate(PARAMS, w.dataset)),
         root=video_root,
     shell:
         "python -m pipeline.stages.annotate --dataset {wildcards.dataset} --settings {params.settings:q} --raw {input.raw}"
@@ -104,8 +93,7 @@ rule transcode:
         mem_mb=memory(1000),
         runtime=runtime(lambda w: demand.transcode(dataset_of(w).clips.shard)),
     params:
-        settings=lambda w: schema.to_json(dataset_of(w).clips),
-        size=lambda w: dataset_of(w).clips.shard,
+        settings=lambda w: settings.text(dataset_of(w).clips),
         kept="data/{dataset}/kept/{shard}",
         # Not read by the stage: another ffmpeg or another recipe transcodes again, and so does another file of your own.
         recipe=lambda w: recipe(dataset_of(w).clips),
@@ -113,7 +101,7 @@ rule transcode:
         state=state,
     shell:
         "python -m pipeline.stages.transcode --dataset {wildcards.dataset} --videos {input.videos} --raw {params.root:q} --shard {wildcards.shard}"
-        " --size {params.size} --settings {params.settings:q} --clips {output.clips} --report {output.report}"
+        " --settings {params.settings:q} --clips {output.clips} --report {output.report}"
         " --kept {params.kept} 2>&1 | tee {log}"
 
 
@@ -146,7 +134,7 @@ rule splits:
         mem_mb=1000,
         runtime=10,
     params:
-        settings=settings("captions_as", "missing"),
+        settings=lambda w: settings.text(resolve.splits(PARAMS, w.dataset)),
         table="data/{dataset}/transcoded.parquet",
         folder="work/{dataset}",
     shell:
@@ -181,7 +169,7 @@ rule card:
         mem_mb=3000,
         runtime=30,
     params:
-        settings=lambda w: schema.to_json(dataset_of(w)),
+        settings=lambda w: settings.text(dataset_of(w)),
         table="data/{dataset}/transcoded.parquet",
     shell:
         "python -m pipeline.stages.card --dataset {wildcards.dataset} --videos {input.videos} --captions {input.captions}"
@@ -206,7 +194,7 @@ rule frames:
         mem_mb=memory(2000),
         runtime=runtime(lambda w: demand.frames(videos_of(w))),
     params:
-        settings=lambda w: schema.to_json(dataset_of(w).frames),
+        settings=lambda w: settings.text(dataset_of(w).frames),
         clips="data/{dataset}/clips",
     shell:
         "python -m pipeline.stages.frames --dataset {wildcards.dataset} --split {wildcards.split} --videos {input.videos}"
@@ -236,9 +224,7 @@ rule features:
         cpus_per_task=cpus(2),
         workers=MACHINE.workers,
     params:
-        backbone=schema.to_json(PARAMS.backbone),
-        shape=lambda w: json.dumps(resolve.shape_of(PARAMS, w.dataset), sort_keys=True),
-        cache=schema.to_json(PARAMS.cache),
+        settings=lambda w: settings.text(resolve.features(PARAMS, w.dataset)),
         table=lambda w, input: (
             f"--videos {input.table} --clips data/{w.dataset}/clips"
             if w.tower == "vision"
@@ -247,5 +233,5 @@ rule features:
         device=PARAMS.device,
     shell:
         "python -m pipeline.stages.features --dataset {wildcards.dataset} --split {wildcards.split} --tower {wildcards.tower}"
-        " --level {wildcards.level} {params.table} --backbone {params.backbone:q} --shape {params.shape:q} --cache {params.cache:q}"
+        " --level {wildcards.level} {params.table} --settings {params.settings:q}"
         " --device {params.device} --threads {threads} --workers {resources.workers} --out {output.tokens} 2>&1 | tee {log}"

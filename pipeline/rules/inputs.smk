@@ -11,11 +11,6 @@ def shards(dataset):
     return [f"{number:03d}" for number in range(-(-COUNTS[dataset] // size))]
 
 
-def settings(*fields):
-    """The part of a dataset's settings that a rule reads, so that another value elsewhere does not run it again."""
-    return lambda w: schema.to_json(schema.only(dataset_of(w), *fields))
-
-
 def video_root(wildcards):
     """The folder of video files that a dataset's table names them in."""
     return dataset_of(wildcards).videos or f"data/{wildcards.dataset}/raw"

@@ -29,19 +29,13 @@ rule rates:
         save_every=MACHINE.save_every,
     params:
         data=split_arguments("train", "val"),
-        backbone=schema.to_json(PARAMS.backbone),
-        settings=lambda w: schema.to_json(resolve.train_of(PARAMS, w.run, w.dataset)),
-        config=lambda w: json.dumps(
-            resolve.config_of(PARAMS, w.run, w.dataset), sort_keys=True
+        settings=lambda w: settings.text(
+            resolve.training(PARAMS, w.run, w.dataset, search=True)
         ),
-        shape=lambda w: json.dumps(resolve.shape_of(PARAMS, w.dataset), sort_keys=True),
-        search=schema.to_json(PARAMS.search),
         device=PARAMS.device,
     shell:
-        "{resources.launcher} pipeline.stages.rates --dataset {wildcards.dataset} --run {wildcards.run}"
-        " {params.data}"
-        " --backbone {params.backbone:q} --settings {params.settings:q} --config {params.config:q} --shape {params.shape:q}"
-        " --search {params.search:q} --device {params.device} --threads {threads} --workers {resources.workers} --save-every {resources.save_every} --trials {output.trials} 2>&1 | tee {log}"
+        "{resources.launcher} pipeline.stages.rates --settings {params.settings:q} {params.data}"
+        " --device {params.device} --threads {threads} --workers {resources.workers} --save-every {resources.save_every} --trials {output.trials} 2>&1 | tee {log}"
 
 
 # No file of the test split is among the inputs, and none may be added.
@@ -75,18 +69,11 @@ rule train:
         save_every=MACHINE.save_every,
     params:
         data=split_arguments("train", "val"),
-        backbone=schema.to_json(PARAMS.backbone),
-        settings=lambda w: schema.to_json(resolve.train_of(PARAMS, w.run, w.dataset)),
-        config=lambda w: json.dumps(
-            resolve.config_of(PARAMS, w.run, w.dataset), sort_keys=True
-        ),
-        shape=lambda w: json.dumps(resolve.shape_of(PARAMS, w.dataset), sort_keys=True),
+        settings=lambda w: settings.text(resolve.training(PARAMS, w.run, w.dataset)),
         search=f"--search {TRIALS}" if PARAMS.search.gains else "",
         device=PARAMS.device,
     shell:
-        "{resources.launcher} pipeline.stages.train --dataset {wildcards.dataset} --run {wildcards.run} --seed {wildcards.seed}"
-        " {params.data}"
-        " --backbone {params.backbone:q} --settings {params.settings:q} --config {params.config:q} --shape {params.shape:q}"
+        "{resources.launcher} pipeline.stages.train --settings {params.settings:q} --seed {wildcards.seed} {params.data}"
         " {params.search} --device {params.device} --threads {threads} --workers {resources.workers} --save-every {resources.save_every}"
         " --adapter {output.adapter} --record {output.record} --curves {output.curves} 2>&1 | tee {log}"
 
@@ -117,11 +104,11 @@ rule embed:
         workers=MACHINE.workers,
     params:
         data=split_arguments("test"),
-        backbone=schema.to_json(PARAMS.backbone),
+        settings=settings.text(PARAMS.backbone),
         device=PARAMS.device,
     shell:
         "python -m pipeline.stages.embed {params.data} --adapter {input.adapter}"
-        " --record {input.record} --backbone {params.backbone:q} --device {params.device} --threads {threads} --workers {resources.workers}"
+        " --record {input.record} --settings {params.settings:q} --device {params.device} --threads {threads} --workers {resources.workers}"
         " --embeddings {output.embeddings} --cost {output.cost} 2>&1 | tee {log}"
 
 
@@ -143,7 +130,7 @@ rule score:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=schema.to_json(PARAMS.score),
+        settings=settings.text(PARAMS.score),
     shell:
         "python -m pipeline.stages.score --embeddings {input.embeddings} --missing {input.missing}"
         " --settings {params.settings:q} --metrics {output.metrics} 2>&1 | tee {log}"
@@ -234,7 +221,7 @@ rule report:
         mem_mb=memory(2000),
         runtime=runtime(1800),
     params:
-        settings=schema.to_json(PARAMS.score),
+        settings=settings.text(PARAMS.score),
         runs=finished_runs,
         clips="data/{dataset}/clips",
     shell:

@@ -8,7 +8,8 @@ from typing import Any
 from pipeline.adapters import checkpoint
 from pipeline.adapters.encoder import Encoder
 from pipeline.config.resolve import shape_of
-from pipeline.config.schema import Backbone, Dataset, Params, Train
+from pipeline.config.schema import Backbone, Frames, Params, Train
+from pipeline.config.settings import Sampling
 from pipeline.search.index import NAME
 
 PLAIN = "zero_shot"  # CLIP as it is
@@ -31,9 +32,9 @@ def place(indexes: Path, gallery: str, header: dict[str, Any], adapter: Path) ->
     return Path(indexes, gallery, *names, str(seed), NAME)
 
 
-def plain(indexes: Path, gallery: str, *, encoder: Encoder, shape: dict[str, Any]) -> Path:
+def plain(indexes: Path, gallery: str, *, encoder: Encoder, shape: Sampling) -> Path:
     """The adapter of CLIP as it is, as a training of `zero_shot` would write it; one that is there already stays."""
-    header = {"run": PLAIN, "config": {}, "train": asdict(Train()), "shape": shape, "dataset": "", "seed": 0}
+    header = {"run": PLAIN, "config": {}, "train": asdict(Train()), "shape": asdict(shape), "dataset": "", "seed": 0}
     header |= {"backbone": encoder.clip.name, "backbone_digest": encoder.clip.digest}
     target = place(indexes, gallery, header, Path(PLAIN)).with_name("adapter.safetensors")
     if not target.is_file() or checkpoint.read_header(target) != header:
@@ -41,14 +42,12 @@ def plain(indexes: Path, gallery: str, *, encoder: Encoder, shape: dict[str, Any
     return target
 
 
-def plain_shape(params: Params | None, dataset: str | None, *, encoder: Encoder) -> dict[str, Any]:
+def plain_shape(params: Params | None, dataset: str | None, *, encoder: Encoder) -> Sampling:
     """Frames, words and clips of plain CLIP: those of `dataset`, or the first one that is run, in a params.yaml of this backbone."""
     own = (dataset or params.run.datasets[0]) if params is not None else ""
     if params is not None and own in params.datasets and params.backbone.name == encoder.clip.name:
         return shape_of(params, own)
-    shape = Dataset()
-    shape.frames.size = encoder.clip.image_size
-    return {"frames": asdict(shape.frames), "words": shape.words, "clips": {k: v for k, v in asdict(shape.clips).items() if k != "shard"}}
+    return Sampling(frames=Frames(size=encoder.clip.image_size))
 
 
 def backbone(params: Params | None, name: str | None, weights: str | None) -> Backbone:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.config.schema import Clips
+from pipeline.config.schema import ClipFormat
 from pipeline.core import record
 from pipeline.core.files import read_json, write_json
 from pipeline.core.progress import track
@@ -96,7 +96,7 @@ def _walk(folder: Path, without: Path, skipped: list[dict[str, str]]) -> Iterato
                 yield Path(place, name)
 
 
-def find(files: Files, *, home: Path, gallery: Path, settings: Clips, texts: Sequence[str] | None) -> Found:
+def find(files: Files, *, home: Path, gallery: Path, settings: ClipFormat, texts: Sequence[str] | None) -> Found:
     """Make the clips that are not there yet, and list all. ValueError if no file is a video. Callers hold the gallery's lock."""
     clips = gallery / CLIPS
     clips.mkdir(parents=True, exist_ok=True)
@@ -126,12 +126,12 @@ def _first(skipped: list[dict[str, str]]) -> str:
     return f" ({len(skipped)} files were skipped; {skipped[0]['file']!r}: {skipped[0]['reason']})" if skipped else ""
 
 
-def key(sha256: str, settings: Clips) -> str:
+def key(sha256: str, settings: ClipFormat) -> str:
     """The name of a clip: equal where file and recipe are."""
     return hashlib.sha256(f"{sha256} {recipe(settings)}".encode()).hexdigest()[:32]
 
 
-def _video(source: str, name: str, digest: str, row: dict[str, Any], *, settings: Clips) -> dict[str, object]:
+def _video(source: str, name: str, digest: str, row: dict[str, Any], *, settings: ClipFormat) -> dict[str, object]:
     return {
         "video_id": name,
         "clip": f"{key(digest, settings)}.mp4",
@@ -144,7 +144,7 @@ def _video(source: str, name: str, digest: str, row: dict[str, Any], *, settings
     }
 
 
-def _clips(content: dict[str, Path], clips: Path, settings: Clips) -> dict[str, dict[str, Any]]:
+def _clips(content: dict[str, Path], clips: Path, settings: ClipFormat) -> dict[str, dict[str, Any]]:
     """SHA-256 of a file -> what transcoding it gave, now or before."""
     rows = {digest: _known(clips / key(digest, settings)) for digest in content}
     wanted = [digest for digest, row in rows.items() if row is None]
@@ -169,7 +169,7 @@ def _known(clip: Path) -> dict[str, Any] | None:
     return row if made.is_file() and made.stat().st_size == row["out_bytes"] else None
 
 
-def _make(source: Path, digest: str, making: Path, clip: Path, settings: Clips) -> dict[str, Any]:
+def _make(source: Path, digest: str, making: Path, clip: Path, settings: ClipFormat) -> dict[str, Any]:
     # In a folder of this process: an ffmpeg that outlived a killed one must not write into what is made now.
     part = making / f"{clip.name}.mp4"
     seen = _named(source, making / f"{clip.name}.source")

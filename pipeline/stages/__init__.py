@@ -1,10 +1,16 @@
 """One thin command a rule: parse paths and settings, call the pure functions, write the result."""
 
+import argparse
 import contextlib
 import sys
 from collections.abc import Callable
 
 from pipeline.runtime.signals import EXIT_CODE, Stopped
+
+
+def add_settings(parser: argparse.ArgumentParser, part: type) -> None:
+    """The one `--settings` of a stage: everything whose change runs its rule again, read into `part` by `settings.read`."""
+    parser.add_argument("--settings", required=True, help=f"{part.__module__}.{part.__name__} as JSON text, or a file that holds it")
 
 
 def guarded(main: Callable[[], None]) -> None:

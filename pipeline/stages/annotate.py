@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from pipeline import datasets
-from pipeline.config.schema import Dataset, from_json
+from pipeline.config.settings import Annotate, read
 from pipeline.core.files import read_json, whole, write_json
 from pipeline.datasets.annotations import rows
 from pipeline.datasets.annotations.matching import match
 from pipeline.datasets.annotations.splits import exclude
-from pipeline.stages import guarded
+from pipeline.stages import add_settings, guarded
 
 VALIDATION = {
     "clean": "The validation videos are held out of training.",
@@ -25,14 +25,14 @@ VALIDATION = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True)
-    parser.add_argument("--settings", required=True, help="params.yaml: datasets.<name>, as JSON")
+    add_settings(parser, Annotate)
     parser.add_argument("--raw", type=Path, required=True, help="folder that download made")
     parser.add_argument("--root", type=Path, required=True, help="folder of video files that src_path is relative to")
     parser.add_argument("--videos", type=Path, required=True, help="parquet to write")
     parser.add_argument("--captions", type=Path, required=True, help="parquet to write")
     parser.add_argument("--about", type=Path, required=True, help="JSON for the dataset's card to write")
     args = parser.parse_args()
-    settings = from_json(Dataset, args.settings, where=f"datasets.{args.dataset}")
+    settings = read(Annotate, args.settings)
     source = datasets.load(args.dataset, settings)
     videos, captions = source.tables(Path(settings.annotations or args.raw), settings, args.dataset)
     videos = _with_files(videos, args, source, settings)
@@ -48,7 +48,7 @@ def main() -> None:
     print(f"{args.dataset}: {len(videos)} videos, {len(captions)} captions", *different, sep="\n")
 
 
-def _with_files(videos: pd.DataFrame, args: argparse.Namespace, source: datasets.Dataset, settings: Dataset) -> pd.DataFrame:
+def _with_files(videos: pd.DataFrame, args: argparse.Namespace, source: datasets.Dataset, settings: Annotate) -> pd.DataFrame:
     """With the path of each video's file, where the tables do not have it already."""
     folder = args.root if settings.videos else args.root / "videos"
     if (videos["src_path"] != "").any():
@@ -61,7 +61,7 @@ def _with_files(videos: pd.DataFrame, args: argparse.Namespace, source: datasets
 def _about(
     args: argparse.Namespace,
     source: datasets.Dataset,
-    settings: Dataset,
+    settings: Annotate,
     expected: Mapping[str, tuple[int | None, int | None]],
     different: list[str],
 ) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""The arguments that several stages share: where a split is, and the machine."""
+"""Arguments that several stages share: the files of a split, the machine, and those of every training."""
 
 import argparse
 from pathlib import Path
 
+from pipeline.config.settings import Training
 from pipeline.inputs.split import Files
+from pipeline.stages import add_settings
 
 
 def add_split(parser: argparse.ArgumentParser, *, prefix: str = "") -> None:
@@ -25,3 +27,19 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=-1, help="processes that read ahead; -1: 2 on a GPU, none on a CPU")
+
+
+def training_parser(description: str | None) -> argparse.ArgumentParser:
+    """What every training is given: its settings, its data, its machine. No file of the test split is among them."""
+    parser = argparse.ArgumentParser(description=description)
+    add_settings(parser, Training)
+    for split in ("train", "val"):
+        add_split(parser, prefix=f"{split}-")
+    add_machine(parser)
+    parser.add_argument("--save-every", type=int, default=0, help="steps between two states to go on from; 0: at the end of an epoch only")
+    return parser
+
+
+def training_files(args: argparse.Namespace) -> tuple[Files, Files]:
+    """What `training_parser` was given: train and val."""
+    return split_files(args, "train_"), split_files(args, "val_")

@@ -10,12 +10,13 @@ import pandas as pd
 
 from pipeline import clip
 from pipeline.config.recipes import flat
-from pipeline.config.schema import Dataset, from_json
+from pipeline.config.schema import Dataset
+from pipeline.config.settings import read
 from pipeline.core import record
 from pipeline.core.files import read_json, whole, write_json
 from pipeline.datasets.annotations.rows import SPLITS
 from pipeline.reporting.card import facts, page
-from pipeline.stages import guarded
+from pipeline.stages import add_settings, guarded
 
 TABLES = ("videos.parquet", "captions.parquet")
 
@@ -23,7 +24,7 @@ TABLES = ("videos.parquet", "captions.parquet")
 def main() -> None:
     args = _arguments()
     videos, captions, transcoded = map(pd.read_parquet, (args.videos, args.captions, args.transcoded))
-    settings = from_json(Dataset, args.settings, where=f"datasets.{args.dataset}")
+    settings = read(Dataset, args.settings)
     about = read_json(args.about) | {"protocol": settings.protocol, "settings": flat(asdict(settings))}
     found = facts.facts(
         args.dataset,
@@ -59,7 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--missing", type=Path, required=True, help="TSV of missing videos, whose hash is recorded")
     parser.add_argument("--splits", type=Path, nargs=6, required=True, help="videos and captions of train, of val, of test: what is used")
     parser.add_argument("--about", type=Path, required=True, help="JSON of rule annotate: what is known of the publisher")
-    parser.add_argument("--settings", required=True, help="params.yaml: datasets.<name>, as JSON")
+    add_settings(parser, Dataset)
     parser.add_argument("--card", type=Path, required=True, help="Markdown to write")
     parser.add_argument("--facts", type=Path, required=True, help="JSON to write")
     return parser.parse_args()

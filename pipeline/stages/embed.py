@@ -8,14 +8,15 @@ from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.clip import load_backbone
 from pipeline.config.parse import parse
-from pipeline.config.schema import Backbone, Dataset, Train, from_json
+from pipeline.config.schema import Backbone, Train
+from pipeline.config.settings import Sampling, read
 from pipeline.core import record
 from pipeline.core.files import read_json, write_json
 from pipeline.cost import measure
 from pipeline.evaluation import embed, embeddings
 from pipeline.inputs.split import open_split
 from pipeline.runtime import device
-from pipeline.stages import guarded
+from pipeline.stages import add_settings, guarded
 from pipeline.stages.arguments import add_machine, add_split, split_files
 
 
@@ -24,7 +25,7 @@ def main() -> None:
     add_split(parser)
     for name in ("adapter", "record"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--backbone", required=True, help="params.yaml: backbone, as JSON")
+    add_settings(parser, Backbone)
     add_machine(parser)
     for name in ("embeddings", "cost"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="to write")
@@ -33,7 +34,7 @@ def main() -> None:
     place = device.choose(args.device)
     settings = parse(Train, header["train"], where=str(args.adapter))
     device.prepare(place, threads=args.threads, seed=header["seed"], tf32=settings.tf32, deterministic=settings.deterministic)
-    backbone, shape = from_json(Backbone, args.backbone, where="backbone"), parse(Dataset, header["shape"], where=str(args.adapter))
+    backbone, shape = read(Backbone, args.settings), parse(Sampling, header["shape"], where=str(args.adapter))
     clip = load_backbone(backbone)
     frames, words = shape.frames.number, shape.words
     methods.attach(clip, methods.load(header["run"], config=header["config"]), shape=methods.Shape(frames, words))

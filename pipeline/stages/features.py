@@ -7,42 +7,42 @@ from typing import Any
 import pandas as pd
 
 from pipeline.clip import FrozenClip, forward, load_backbone
-from pipeline.config.schema import Backbone, Cache, Dataset, from_json
+from pipeline.config.settings import Features, Sampling, read
 from pipeline.core.code import fingerprint
 from pipeline.inputs import features
 from pipeline.inputs.frames import ClipStore
 from pipeline.runtime import device
-from pipeline.stages import guarded
+from pipeline.stages import add_settings, guarded
 
 
 def main() -> None:
     args = _arguments()
     place = device.choose(args.device)
     device.prepare(place, threads=args.threads, seed=0)
-    backbone, shape = from_json(Backbone, args.backbone, where="backbone"), from_json(Dataset, args.shape, where="datasets")
-    clip = load_backbone(backbone).to(place)
+    settings = read(Features, args.settings)
+    clip = load_backbone(settings.backbone).to(place)
     tower = {"vision": clip.vision, "text": clip.text}[args.tower]
     shared: dict[str, Any] = {
         "clip": clip,
         "level": tower.top + 1 if args.level == forward.FEATURES else int(args.level),
-        "dtype": from_json(Cache, args.cache, where="cache").dtype,
+        "dtype": settings.cache.dtype,
         "attrs": {"dataset": args.dataset, "split": args.split},
     }
     if args.tower == "vision":
-        _videos(args, clip, shape, shared)
+        _videos(args, clip, settings.shape, shared)
     else:
         captions = pd.read_parquet(args.captions, columns=["caption_id", "text"])
         features.write_texts(
             args.out,
             captions["text"].tolist(),
             caption_ids=captions["caption_id"].tolist(),
-            num_words=shape.words,
+            num_words=settings.shape.words,
             made_from=[fingerprint("pipeline.stages.features")],
             **shared,
         )
 
 
-def _videos(args: argparse.Namespace, clip: FrozenClip, shape: Dataset, shared: dict[str, Any]) -> None:
+def _videos(args: argparse.Namespace, clip: FrozenClip, shape: Sampling, shared: dict[str, Any]) -> None:
     if shape.frames.size != clip.image_size:
         raise ValueError(f"frames.size is {shape.frames.size}, but {clip.name} sees {clip.image_size} pixels; set frames.size to that")
     source = ClipStore(args.videos, args.clips, settings=shape.frames)
@@ -58,8 +58,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--videos", type=Path, help="videos.parquet of the split, for vision")
     parser.add_argument("--clips", type=Path, help="folder that its out_path is relative to")
     parser.add_argument("--captions", type=Path, help="captions.parquet of the split, for text")
-    for name in ("backbone", "shape", "cache"):
-        parser.add_argument(f"--{name}", required=True, help="a part of params.yaml, as JSON")
+    add_settings(parser, Features)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=-1)

@@ -6,21 +6,22 @@ from pathlib import Path
 
 from safetensors.torch import save as serialise
 
-from pipeline.config.schema import Pretrain, from_json
+from pipeline.config.schema import Pretrain
+from pipeline.config.settings import read
 from pipeline.core.files import whole
 from pipeline.runtime import device
-from pipeline.stages import guarded
+from pipeline.stages import add_settings, guarded
 from pipeline.training.pretrain import pretrain
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", required=True, help="params.yaml: pretrain, as JSON")
+    add_settings(parser, Pretrain)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--weights", type=Path, required=True, help="safetensors to write")
     args = parser.parse_args()
-    settings, place, start = from_json(Pretrain, args.settings, where="pretrain"), device.choose(args.device), time.perf_counter()
+    settings, place, start = read(Pretrain, args.settings), device.choose(args.device), time.perf_counter()
     device.prepare(place, threads=args.threads, seed=settings.seed)
 
     def report(step: int, steps: int, loss: float) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config import schema
+from pipeline.config.schema import Score
+from pipeline.config.settings import read
 from pipeline.core import files
 from pipeline.evaluation import embeddings
 from pipeline.reporting import examples, page, plots, rates
@@ -24,7 +25,7 @@ def main() -> None:
     shown = examples.examples(found, pd.read_parquet(args.captions))
     clips = examples.clips(shown, pd.read_parquet(args.videos), root=args.clips)
     thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}
-    score = schema.from_json(schema.Score, args.settings, where="score") if args.settings else None
+    score = read(Score, args.settings) if args.settings else None
     html = page.render(results, df, shown=shown, thumbnails=thumbnails, score=score, card=files.read_json(args.card))
     tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: report.to_markdown(df), args.text: f"{report.to_text(df)}\n"}
     tables[args.trials] = rates.table(args.searches).to_csv(index=False)
@@ -51,7 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of finished runs")
     parser.add_argument("--searches", type=Path, nargs="*", default=[], help="trials of learning rates, where they were searched")
-    parser.add_argument("--settings", help="params.yaml: score, as JSON; without it the page does not tell the intervals' level")
+    parser.add_argument("--settings", help="Score as JSON text or a file; without it the page does not tell the level of intervals")
     parser.add_argument("--card", type=Path, required=True, help="facts of the dataset, as rule card writes them")
     for name in ("captions", "videos", "clips", "html", "csv", "markdown", "text", "trials", "points", "ranks", "curves"):
         parser.add_argument(f"--{name}", type=Path, required=True)

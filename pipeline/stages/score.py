@@ -4,23 +4,24 @@ import argparse
 import json
 from pathlib import Path
 
-from pipeline.config.schema import Score, from_json
+from pipeline.config.schema import Score
+from pipeline.config.settings import read
 from pipeline.core import record
 from pipeline.core.files import write_json
 from pipeline.evaluation import embeddings
 from pipeline.evaluation.score import score
-from pipeline.stages import guarded
+from pipeline.stages import add_settings, guarded
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--embeddings", type=Path, required=True)
     parser.add_argument("--missing", type=Path, required=True, help="TSV of missing videos, whose hash is recorded")
-    parser.add_argument("--settings", required=True, help="params.yaml: score, as JSON")
+    add_settings(parser, Score)
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
     args = parser.parse_args()
     made, about = embeddings.load(args.embeddings)
-    settings = from_json(Score, args.settings, where="score")
+    settings = read(Score, args.settings)
     found = score(made, settings=settings) | {"score": vars(settings), "embeddings": record.sha256(args.embeddings)}
     found |= {"method": about.pop("run"), "inputs": json.loads(str(about.pop("inputs"))), **about}
     found |= {"missing_hash": record.sha256(args.missing)[:16]}

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config.schema import Dataset, from_json
+from pipeline.config.settings import Splits, read
 from pipeline.core.files import whole
 from pipeline.datasets.annotations import splits
 from pipeline.datasets.annotations.rows import SPLITS, in_split
-from pipeline.stages import guarded
+from pipeline.stages import add_settings, guarded
 
 
 def main() -> None:
@@ -18,14 +18,14 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, required=True)
     parser.add_argument("--captions", type=Path, required=True)
     parser.add_argument("--reports", type=Path, nargs="+", required=True, help="what transcoding found, one file a shard")
-    parser.add_argument("--settings", required=True, help="params.yaml: datasets.<name>, as JSON")
+    add_settings(parser, Splits)
     parser.add_argument("--table", type=Path, required=True, help="parquet of all videos with their state, written in any case")
     parser.add_argument("--list", type=Path, required=True, help="TSV of missing videos")
     parser.add_argument("--out", type=Path, required=True, help="folder of the splits")
     args = parser.parse_args()
     reports = pd.concat([pd.read_parquet(path) for path in args.reports], ignore_index=True)
     joined = splits.join(pd.read_parquet(args.videos), reports, name=args.dataset)
-    settings = from_json(Dataset, args.settings, where=f"datasets.{args.dataset}")
+    settings = read(Splits, args.settings)
     captions = pd.read_parquet(args.captions)
     if settings.captions_as == "paragraph":
         captions = splits.paragraphs(captions)

@@ -18,14 +18,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config.schema import Clips, from_json
+from pipeline.config.schema import ClipFormat, Clips
+from pipeline.config.settings import read
 from pipeline.core.code import sources
 from pipeline.core.files import whole
 from pipeline.core.progress import track
 from pipeline.datasets.annotations.matching import ENDING
 from pipeline.datasets.annotations.sources import login
 from pipeline.datasets.fetch import http, youtube
-from pipeline.stages import guarded
+from pipeline.stages import add_settings, guarded
 from pipeline.video.command import recipe
 from pipeline.video.transcode import COLUMNS, blank, transcode
 
@@ -38,18 +39,17 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--videos", type=Path, required=True, help="videos.parquet of the dataset")
     parser.add_argument("--raw", type=Path, required=True, help="folder that src_path is relative to")
-    parser.add_argument("--shard", type=int, required=True, help="takes the rows from --shard times --size on")
-    parser.add_argument("--size", type=int, required=True, help="rows of a shard")
-    parser.add_argument("--settings", required=True, help="Clips as JSON")
+    parser.add_argument("--shard", type=int, required=True, help="takes the rows from this number times settings.shard on")
+    add_settings(parser, Clips)
     parser.add_argument("--clips", type=Path, required=True, help="folder to make, with one clip a video")
     parser.add_argument("--report", type=Path, required=True, help="parquet to write")
     parser.add_argument("--kept", type=Path, required=True, help="folder of links to the clips, for the next time")
     args = parser.parse_args()
-    settings = from_json(Clips, args.settings, where="--settings")
-    if args.shard < 0 or args.size < 1:
-        raise ValueError(f"there is no shard {args.shard} of {args.size} videos; the first one is 0")
+    settings = read(Clips, args.settings)
+    if args.shard < 0:
+        raise ValueError(f"there is no shard {args.shard}; the first one is 0")
     # A block, so that a video that is added at the end leaves the shards before it as they are.
-    table = pd.read_parquet(args.videos, columns=list(READ)).iloc[args.shard * args.size : (args.shard + 1) * args.size]
+    table = pd.read_parquet(args.videos, columns=list(READ)).iloc[args.shard * settings.shard : (args.shard + 1) * settings.shard]
     videos: list[dict[str, Any]] = table.to_dict("records")
     _refuse_unsafe(videos, args.videos)
     part = args.clips.with_name(args.clips.name + ".part")
@@ -63,7 +63,7 @@ def main() -> None:
     _write(rows, args.report)
 
 
-def _rows(videos: list[dict[str, Any]], args: argparse.Namespace, *, part: Path, settings: Clips) -> list[dict[str, Any]]:
+def _rows(videos: list[dict[str, Any]], args: argparse.Namespace, *, part: Path, settings: ClipFormat) -> list[dict[str, Any]]:
     """A row of the report for each video; what a journal has already is not done again."""
     done = _journal(args.kept) | _journal(part)
     rows, code = [], _code()
@@ -112,14 +112,14 @@ def _code() -> str:
     return hashlib.sha256(b"".join(code)).hexdigest()[:16]
 
 
-def _identity(video: dict[str, Any], raw: Path, settings: Clips, code: str) -> str:
+def _identity(video: dict[str, Any], raw: Path, settings: ClipFormat, code: str) -> str:
     """Equal where the clip would be equal."""
     source = raw / video["src_path"]
     state = (source.stat().st_size, source.stat().st_mtime_ns) if video["src_path"] and source.is_file() else ()
     return json.dumps([code, recipe(settings), *(str(video[key]) for key in READ), *state])
 
 
-def _row(video: dict[str, Any], args: argparse.Namespace, *, part: Path, settings: Clips) -> dict[str, Any]:
+def _row(video: dict[str, Any], args: argparse.Namespace, *, part: Path, settings: ClipFormat) -> dict[str, Any]:
     """Transcode one video into the folder `part`; its row of the report."""
     video_id, target = video["video_id"], part / f"{video['video_id']}.mp4"
     start, end = (None if math.isnan(video[key]) else float(video[key]) for key in ("start", "end"))

@@ -11,7 +11,7 @@ from typing import Any
 import ffmpeg
 import imageio_ffmpeg
 
-from pipeline.config.schema import Clips
+from pipeline.config.schema import ClipFormat
 from pipeline.video.probe import CONTAINERS, PROTOCOLS
 
 LEAD = 5.0  # seconds before the start of a segment to jump to
@@ -28,7 +28,7 @@ class Cut:
     origin: float | None = None  # the file's clock at the first picture, to jump near the start; None: decode from the beginning
 
 
-def recipe(settings: Clips) -> str:
+def recipe(settings: ClipFormat) -> str:
     """Twelve hex digits that change with the arguments or the version of ffmpeg, but not with the segment of one video."""
     arguments = command(Path("in"), Path("out"), index=0, cut=Cut(seconds=settings.seconds), settings=settings, strict=True)[1:]
     return hashlib.sha256(json.dumps([version(), *arguments]).encode()).hexdigest()[:12]
@@ -45,7 +45,7 @@ def count(seconds: float, *, fps: int) -> int:
     return math.ceil(round(seconds * fps, 6))
 
 
-def command(source: Path, part: Path, *, index: int, cut: Cut, settings: Clips, strict: bool) -> list[str]:
+def command(source: Path, part: Path, *, index: int, cut: Cut, settings: ClipFormat, strict: bool) -> list[str]:
     """The arguments that write `part`. `index`: which of the video streams; `strict`: end with an error where the video has one."""
     # "file:", so that a name may begin with a dash or hold a colon.
     # One filter graph to the end: a new one, where a stream changes its size, would start its clock again.
@@ -66,7 +66,7 @@ def command(source: Path, part: Path, *, index: int, cut: Cut, settings: Clips, 
     return arguments
 
 
-def _at_rate(picture: Any, cut: Cut, settings: Clips) -> Any:
+def _at_rate(picture: Any, cut: Cut, settings: ClipFormat) -> Any:
     """Frame k is what is shown at start + k/fps seconds after the first picture, which some videos show later than they sound."""
     shift = round((cut.start + max(cut.slack, ROUNDING)) * 1e6)
     if cut.origin is None:
@@ -79,7 +79,7 @@ def _at_rate(picture: Any, cut: Cut, settings: Clips) -> Any:
     return picture.filter("trim", end_frame=max(count(cut.seconds, fps=settings.fps), 1)) if cut.seconds else picture
 
 
-def _in_size(picture: Any, settings: Clips) -> Any:
+def _in_size(picture: Any, settings: ClipFormat) -> Any:
     """The short side as wanted, the other one in proportion and even."""
     # The filter says 1 for a shape of pixels that is not known, and has turned the picture upright before.
     wide, side = {"square": "iw*sar", "stored": "iw"}[settings.pixels], settings.short_side

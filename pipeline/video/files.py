@@ -3,12 +3,12 @@
 import tempfile
 from pathlib import Path
 
-from pipeline.config.schema import Clips, Frames
+from pipeline.config.schema import ClipFormat, Frames
 from pipeline.video.sample import Pictures, sampled
 from pipeline.video.transcode import transcode
 
 
-def read_video(source: Path, *, clips: Clips, frames: Frames) -> tuple[Pictures, list[bool], str]:
+def read_video(source: Path, *, clips: ClipFormat, frames: Frames) -> tuple[Pictures, list[bool], str]:
     """The frames (T, 3, S, S) of a video file, zeros for padding, their mask, and "" or what the file lacks (it is damaged, or cut off).
 
     Equal to the bit to what rules transcode and frames make of the file. ValueError if there is no such file or it cannot be decoded.

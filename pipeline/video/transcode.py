@@ -15,7 +15,7 @@ import pyarrow as pa
 from av.error import FFmpegError
 
 from pipeline.config.parse import choose
-from pipeline.config.schema import Clips
+from pipeline.config.schema import ClipFormat
 from pipeline.core.files import FULL
 from pipeline.video.command import Cut, command, count, recipe, version
 from pipeline.video.probe import Probe, opened, probe
@@ -58,7 +58,7 @@ def transcode(
     source: Path,
     target: Path,
     *,
-    settings: Clips,
+    settings: ClipFormat,
     start: float | None = None,
     end: float | None = None,
     timeout: float = TIMEOUT,
@@ -93,13 +93,13 @@ def transcode(
     return row | made | {"degraded": bool(reasons), "status": "degraded" if reasons else "ok", "reason": reasons}
 
 
-def blank(settings: Clips) -> dict[str, Any]:
+def blank(settings: ClipFormat) -> dict[str, Any]:
     """A row about a file that nothing is known of."""
     empty = {name: "" if kind == pa.string() else None for name, kind in COLUMNS.items() if name not in ("video_id", "out_path")}
     return empty | {"degraded": False, "ffmpeg": version(), "recipe": recipe(settings)}
 
 
-def _refuse_impossible(settings: Clips, start: float, end: float | None) -> None:
+def _refuse_impossible(settings: ClipFormat, start: float, end: float | None) -> None:
     if settings.short_side < 2 or settings.short_side % 2 or settings.fps < 1:
         raise ValueError(f"clips: H.264 needs an even short_side and fps >= 1, not {settings.short_side} and {settings.fps}")
     choose(settings.pixels, PIXELS, what="clips: pixels")
@@ -107,7 +107,7 @@ def _refuse_impossible(settings: Clips, start: float, end: float | None) -> None
         raise ValueError(f"a segment needs 0 <= start < end, not start={start} and end={end} seconds")
 
 
-def _cut(found: Probe, *, settings: Clips, start: float, end: float | None) -> tuple[Cut, float, str]:
+def _cut(found: Probe, *, settings: ClipFormat, start: float, end: float | None) -> tuple[Cut, float, str]:
     """What to take of the video, how many seconds of it should be there (0 if nothing says it), and "" or what it lacks.
 
     Raises ValueError if it ends before `start`.
@@ -129,7 +129,7 @@ def _cut(found: Probe, *, settings: Clips, start: float, end: float | None) -> t
     return cut, max(min(stop, found.duration) - start, 0.0), doubt
 
 
-def _encode(source: Path, part: Path, *, found: Probe, cut: Cut, settings: Clips, timeout: float) -> str:
+def _encode(source: Path, part: Path, *, found: Probe, cut: Cut, settings: ClipFormat, timeout: float) -> str:
     """Write `part`; "" if all went well, else why only a tolerant last pass did. Raises ValueError if that fails, too."""
     if cut.origin is not None:
         jump = command(source, part, index=found.video_index, cut=cut, settings=settings, strict=True)
@@ -171,7 +171,7 @@ def _complaint(said: str, source: Path) -> str:
     return first.replace(f"file:{source}", source.name).rstrip(".")[:200]
 
 
-def _checked(part: Path, *, seconds: float, settings: Clips) -> tuple[dict[str, Any], str]:
+def _checked(part: Path, *, seconds: float, settings: ClipFormat) -> tuple[dict[str, Any], str]:
     """The columns that describe the clip in `part`, and "" or what it lacks of `seconds`. ValueError if it is no canonical clip."""
     number, width, height = _decoded(part, settings)
     if min(width, height) != settings.short_side:
@@ -184,7 +184,7 @@ def _checked(part: Path, *, seconds: float, settings: Clips) -> tuple[dict[str, 
     return {"out_sha256": digest, "out_frames": number, "out_width": width, "out_height": height}, doubts
 
 
-def _decoded(part: Path, settings: Clips) -> tuple[int, int, int]:
+def _decoded(part: Path, settings: ClipFormat) -> tuple[int, int, int]:
     """Decode the whole clip: its frames, width, height. ValueError if one is not H.264, damaged, or not at its place in time."""
     if _is_empty(part):
         raise ValueError("no frame could be decoded")

@@ -77,11 +77,6 @@ def test_half_storage_is_allowed_with_its_optimiser():
     assert checked.search == schema.Search(gains=[], epochs=3, seed=100)
 
 
-def test_settings_survive_the_command_line():
-    clips = schema.Clips(short_side=64, fps=5)
-    assert schema.from_json(schema.Clips, schema.to_json(clips), where="clips") == clips
-
-
 def test_the_hyperparameters_read_from_a_file_are_those_of_its_dataclass():
     from dataclasses import fields
 

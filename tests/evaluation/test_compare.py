@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.config.schema import Score, to_json
+from pipeline.config import settings
+from pipeline.config.schema import Score
 from pipeline.core.files import read_json, write_json
 from pipeline.evaluation import compare, embeddings, metrics
 from pipeline.stages import compare as command
@@ -50,7 +51,7 @@ def write_run(root, method, seed, *, noise, videos=VIDEOS, probe=True, missing="
     lost.write_text(missing)
     words = ["--embeddings", folder / "embeddings.h5", "--missing", lost, "--metrics", folder / "metrics.json"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["score", *map(str, words), "--settings", to_json(SETTINGS)])
+        patch.setattr(sys, "argv", ["score", *map(str, words), "--settings", settings.text(SETTINGS)])
         scoring.main()
     return folder
 

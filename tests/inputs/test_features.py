@@ -1,6 +1,5 @@
 """What is stored of a frozen tower starts it where it was left, and is refused where it does not belong."""
 
-import json
 import sys
 from dataclasses import dataclass, field
 
@@ -13,14 +12,15 @@ from safetensors.torch import save_file
 
 from pipeline import methods
 from pipeline.clip import build, load_backbone
-from pipeline.config.schema import Backbone, Dataset, Frames
+from pipeline.config.schema import Backbone, Cache, Frames
+from pipeline.config.settings import Features, Sampling, text
 from pipeline.inputs import features, stores
 from pipeline.inputs.frames import Videos
 from pipeline.inputs.split import Files, open_split
 from pipeline.stages import features as stage
 from tests.conftest import make_batch, small_clip
 
-SHAPE = Dataset(words=12, frames=Frames(number=4, size=32))
+SHAPE = Sampling(words=12, frames=Frames(number=4, size=32))
 ATTRS = {"dataset": "toy", "split": "test"}
 LEVELS = (1, 2, 3, 4)
 
@@ -172,8 +172,8 @@ def test_the_stage_writes_captions_as_the_function_does(tmp_path, monkeypatch):
     pd.DataFrame({"caption_id": IDS, "text": CAPTIONS}).to_parquet(tmp_path / "captions.parquet")
     options = {
         "dataset": "toy", "split": "test", "tower": "text", "level": "all", "captions": tmp_path / "captions.parquet",
-        "backbone": json.dumps({"name": "clip-tiny", "weights": str(weights)}), "cache": json.dumps({"dtype": "float32"}),
-        "shape": json.dumps({"words": 12}), "device": "cpu", "out": tmp_path / "made" / "text@all.h5",
+        "settings": text(Features(Backbone("clip-tiny", str(weights)), Sampling(words=12), Cache(dtype="float32"))),
+        "device": "cpu", "out": tmp_path / "made" / "text@all.h5",
     }  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["x", *(str(word) for key, value in options.items() for word in (f"--{key}", value))])
     stage.main()

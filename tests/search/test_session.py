@@ -11,7 +11,8 @@ import torch
 from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.clip import load_backbone
-from pipeline.config.schema import Backbone, Dataset, Frames
+from pipeline.config.schema import Backbone, Frames
+from pipeline.config.settings import Sampling
 from pipeline.evaluation import embed, validation
 from pipeline.inputs.frames import ClipStore
 from pipeline.inputs.split import Split
@@ -35,7 +36,7 @@ def evaluated(world, run):
     clip = load_backbone(Backbone("clip-tiny", str(world.weights)))
     methods.attach(clip, methods.load(run, config=header["config"]), shape=methods.Shape(4, 12))
     checkpoint.load_into(clip, world.home / world.adapter(run))
-    shape = Dataset(words=12, frames=Frames(**SHAPE["frames"]))
+    shape = Sampling(words=12, frames=Frames(**SHAPE["frames"]))
     table = pd.read_parquet(world.home / "work/toy/test/captions.parquet")
     store = ClipStore(world.home / "work/toy/test/videos.parquet", world.home / "data/toy/clips", settings=shape.frames)
     rows = np.repeat(np.arange(7), 2)

@@ -32,7 +32,7 @@ def row(video_id, src_path="", fetch_url="", *, start=math.nan, end=math.nan, ex
 
 def shard(folder, rows, monkeypatch, *, number=0, size=9, fps=3):
     pd.DataFrame(rows).to_parquet(folder / "videos.parquet")
-    settings = json.dumps({"short_side": 64, "fps": fps, "crf": 20, "shard": 2})
+    settings = json.dumps({"short_side": 64, "fps": fps, "crf": 20, "shard": size})
     places = ["--dataset", "lsmdc", "--videos", "videos.parquet", "--raw", "raw", "--clips", f"clips/{number:03}"]
     monkeypatch.chdir(folder)
     options = [
@@ -40,8 +40,6 @@ def shard(folder, rows, monkeypatch, *, number=0, size=9, fps=3):
         f"shards/{number}.parquet",
         "--shard",
         str(number),
-        "--size",
-        str(size),
         "--settings",
         settings,
         "--kept",

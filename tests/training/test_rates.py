@@ -2,11 +2,12 @@
 
 import pytest
 
-from pipeline.config.schema import Search, Train
+from pipeline.config.schema import Backbone, Search, Train
+from pipeline.config.settings import Sampling, Training
 from pipeline.core.files import write_json
 from pipeline.reporting import rates
-from pipeline.stages.rates import best, short
-from pipeline.stages.train import scaled
+from pipeline.training.job import scaled
+from pipeline.training.rates import best, short
 
 
 def trial(gain, total, failure=None):
@@ -26,8 +27,9 @@ def test_a_method_that_trains_nothing_has_gain_1_and_a_search_that_only_fails_is
 
 
 def test_a_trial_is_the_same_training_but_short_and_with_both_rates_scaled():
-    settings = Train(epochs=20, lr=2e-3, clip_lr=1e-4, batch=7, select="best")
-    found = short(scaled(settings, 0.5), Search(gains=[0.5], epochs=2))
+    train = Train(epochs=20, lr=2e-3, clip_lr=1e-4, batch=7, select="best")
+    settings = Training("toy", "vop", {}, train, Sampling(), Backbone("clip-tiny", "w.pt"))
+    found = short(scaled(settings, 0.5), Search(gains=[0.5], epochs=2)).train
     assert (found.lr, found.clip_lr, found.epochs, found.validate_every, found.select, found.batch) == (1e-3, 5e-5, 2, 2, "last", 7)
 
 

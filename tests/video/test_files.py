@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config.schema import Clips, Frames, Motion, Params
+from pipeline.config.resolve import download
+from pipeline.config.schema import Clips, Dataset, Frames, Motion, Params
 from pipeline.datasets import motion
 from pipeline.inputs.frames import FrameStore
 from pipeline.motion import files, scene
@@ -29,7 +30,8 @@ def call(monkeypatch, stage, **options):
 def test_a_raw_file_of_the_embedded_dataset_gives_the_frames_of_the_rules_to_the_bit(tmp_path, monkeypatch, grid):
     raw = tmp_path / "raw"
     raw.mkdir()
-    motion.download(raw, Params(motion=Motion(seed=3, train=2, val=1, test=12)), "motion")
+    params = Params(motion=Motion(seed=3, train=2, val=1, test=12), datasets={"motion": Dataset()})
+    motion.download(raw, download(params, "motion"), "motion")
     rows = json.loads((raw / "annotations.json").read_text())["videos"]
     assert {row["file"].rsplit(".", 1)[1] for row in rows} == {kind[0].removeprefix(".") for kind in files.KINDS.values()}
     videos = [
@@ -37,7 +39,7 @@ def test_a_raw_file_of_the_embedded_dataset_gives_the_frames_of_the_rules_to_the
         for row in rows
     ]
     pd.DataFrame(videos).to_parquet(tmp_path / "videos.parquet")
-    options = {"videos": tmp_path / "videos.parquet", "raw": raw, "shard": 0, "size": 99, "kept": tmp_path / "kept"}
+    options = {"videos": tmp_path / "videos.parquet", "raw": raw, "shard": 0, "kept": tmp_path / "kept"}
     options |= {"settings": json.dumps(asdict(CLIPS)), "clips": tmp_path / "clips/0", "report": tmp_path / "report.parquet"}
     call(monkeypatch, transcode_stage, dataset="motion", **options)
     settings = Frames(number=4, size=64, grid=grid)

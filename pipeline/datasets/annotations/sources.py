@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from requests.utils import get_netrc_auth
 
 from pipeline.config.parse import refuse_unknown
-from pipeline.config.schema import Dataset
+from pipeline.config.settings import Annotate, Download
 from pipeline.core.files import read_json, write_json
 from pipeline.datasets.fetch import archive, http
 from pipeline.datasets.fetch.content import check_digest
@@ -57,12 +57,12 @@ def named(*files: str) -> Callable[[str], str | None]:
     return wanted
 
 
-def address(sources: Sequence[Source], name: str, settings: Dataset) -> str:
+def address(sources: Sequence[Source], name: str, settings: Annotate | Download) -> str:
     """The URL of a source, or of its mirror."""
     return settings.mirrors.get(name) or next(source.url for source in sources if source.name == name)
 
 
-def obtain(target: Path, sources: Sequence[Source], *, settings: Dataset, name: str) -> None:
+def obtain(target: Path, sources: Sequence[Source], *, settings: Download, name: str) -> None:
     """Fill `target` with every source that `settings` does not replace by a folder, and `target`/sources.json with what came from where.
 
     Archives are kept beside `target` until they are unpacked, so that a run that was stopped goes on. What was fetched once must come again

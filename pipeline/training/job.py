@@ -1,0 +1,81 @@
+"""A training about to start: a method on its backbone, with its data, and what its result will depend on."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from pipeline import methods
+from pipeline.clip import FrozenClip, load_backbone
+from pipeline.config import registry
+from pipeline.config.schema import Train
+from pipeline.config.settings import Training
+from pipeline.core import record
+from pipeline.core.code import fingerprint
+from pipeline.inputs.split import Files, Split, open_split
+from pipeline.runtime.device import choose, title
+from pipeline.runtime.device import prepare as prepare_device
+from pipeline.runtime.distributed import Team, join
+
+
+@dataclass
+class Job:
+    """A method attached to its backbone, with the data to train and to validate it."""
+
+    clip: FrozenClip
+    data: tuple[Split, Split]
+    settings: Train
+    device: torch.device
+    team: Team
+    about: dict[str, Any]
+    header: dict[str, Any]
+    fingerprint: str
+
+
+def prepare(settings: Training, files: tuple[Files, Files], *, seed: int, device: str, threads: int) -> Job:
+    """Open backbone and data, train and val, attach the method, and say what the result will depend on."""
+    place, train = choose(device), settings.train
+    team = join(place)
+    prepare_device(place, threads=threads, seed=seed, tf32=train.tf32, deterministic=train.deterministic)
+    shape = settings.shape
+    clip = load_backbone(settings.backbone)
+    method = methods.load(settings.run, config=settings.config)
+    methods.attach(clip, method, shape=methods.Shape(num_frames=shape.frames.number, num_words=shape.words))
+    clip.to(place)
+    data = open_split(files[0], clip=clip, shape=shape), open_split(files[1], clip=clip, shape=shape)
+    inputs = {f"{split}_{key}": path for split, of in zip(("train", "val"), files, strict=True) for key, path in of.given().items()}
+    about = record.describe(device=title(place), threads=threads, inputs=inputs) | {"processes": team.size}
+    header = _header(settings, clip, about, config=dict(vars(method)), seed=seed)
+    return Job(clip, data, train, place, team, about, header, _fingerprint(header, about | {"device": place.type}))
+
+
+def scaled(settings: Training, gain: float) -> Training:
+    """Both learning rates times `gain`."""
+    train = settings.train
+    return replace(settings, train=replace(train, lr=train.lr * gain, clip_lr=train.clip_lr * gain))
+
+
+def _header(settings: Training, clip: FrozenClip, about: dict[str, Any], *, config: dict[str, Any], seed: int) -> dict[str, Any]:
+    """What an adapter belongs to."""
+    return {
+        "run": settings.run,
+        "config": config,
+        "train": vars(settings.train),
+        "shape": asdict(settings.shape),
+        "backbone": clip.name,
+        "backbone_digest": clip.digest,
+        "dataset": settings.dataset,
+        "dataset_fingerprint": about["inputs"],
+        "seed": seed,
+        "commit": about["commit"],
+    }
+
+
+def _fingerprint(header: dict[str, Any], about: dict[str, Any]) -> str:
+    """Everything the result depends on: another commit with the same code may continue a run, other code may not."""
+    parts: list[Any] = [{k: v for k, v in header.items() if k != "commit"}]
+    parts += [about[key] for key in ("device", "threads", "processes", "versions")]
+    parts.append(fingerprint("pipeline.stages.train", registry.module_of(header["run"])))
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
