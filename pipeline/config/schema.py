@@ -14,6 +14,9 @@ from pipeline.config.parse import limited, parse
 
 T = TypeVar("T")
 
+# What a run reads of videos and captions, as `store` and `text_store` name it; besides, a number of blocks.
+AUTO, FRAMES, CLIPS, CAPTIONS, FEATURES = "auto", "frames", "clips", "captions", "all"
+
 
 @dataclass
 class Run:

@@ -96,4 +96,4 @@ wildcard_constraints:
     split="train|val|test",
     shard=r"\d+",
     tower="vision|text",
-    level=r"\d+|all",
+    level=rf"\d+|{schema.FEATURES}",

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.clip import FrozenClip, forward, load_backbone
-from pipeline.config.schema import Backbone, Cache, Dataset, from_json
+from pipeline.clip import FrozenClip, load_backbone
+from pipeline.config.schema import FEATURES, Backbone, Cache, Dataset, from_json
 from pipeline.core.code import fingerprint
 from pipeline.inputs import features
 from pipeline.inputs.frames import ClipStore
@@ -24,7 +24,7 @@ def main() -> None:
     tower = {"vision": clip.vision, "text": clip.text}[args.tower]
     shared: dict[str, Any] = {
         "clip": clip,
-        "level": tower.top + 1 if args.level == forward.FEATURES else int(args.level),
+        "level": tower.top + 1 if args.level == FEATURES else int(args.level),
         "dtype": from_json(Cache, args.cache, where="cache").dtype,
         "attrs": {"dataset": args.dataset, "split": args.split},
     }
