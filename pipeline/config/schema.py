@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from omegaconf import MISSING
 
-from pipeline.config.parse import limited, parse
+from pipeline.config.parse import chosen, limited, parse
 
 T = TypeVar("T")
 
@@ -46,17 +46,26 @@ class Clips:
     fps: int = limited(3, least=1)
     crf: int = 20
     seconds: float = limited(0.0, least=0)  # at most the first so many seconds of a video or segment; 0: all
-    pixels: str = "square"  # or `stored`: pixels that are not square are taken as such, as the papers' code does
+    pixels: str = chosen(  # what becomes of pixels that are not square
+        square="the picture is stretched to the shape that players show",
+        stored="they are taken as if they were square, as the papers' code does",
+    )
     shard: int = limited(200, least=1)  # videos a job
 
 
 @dataclass
 class Frames:
-    """The frames every method sees. `grid`: one of pipeline/video/grid.py."""
+    """The frames every method sees."""
 
     number: int = limited(12, least=1)
     size: int = limited(224, least=1)  # pixels; the backbone's image size
-    grid: str = "centres"
+    grid: str = chosen(  # which frames of a clip (pipeline/video/grid.py)
+        centres="the middle of each of `number` equal parts of the clip",
+        clip4clip="one a second, then evenly from the first to the last of them",
+        mv_adapter="one a second, then the first of each of `number` equal parts of them",
+        xpool="the middle of `number` intervals of whole frames; the last frame is repeated, and nothing masked, where there are too few",
+        tempme="one a second, thinned evenly; where there are too few, evenly from all frames",
+    )
 
 
 @dataclass
@@ -82,9 +91,18 @@ class Dataset:
 
     protocol: str = "default"  # one of pipeline/config/protocols.yaml: frames, words and splits as a paper has them
     variant: str = ""  # of splits or captions: the dataset's file in pipeline/datasets/ names them; "" is its first
-    validation: str = "clean"  # the official validation videos are held out; or `paper`: they are trained on as well
-    captions_as: str = "published"  # as they come; or `paragraph`: the sentences of a video joined, where it has several in an order
-    counts: str = "assert"  # other numbers of videos and captions than the publisher's stop the run; or `report`
+    validation: str = chosen(  # what becomes of the official validation videos
+        clean="they are held out of training",
+        paper="they are trained on as well, as papers do; then nothing may be chosen on them",
+    )
+    captions_as: str = chosen(  # what one caption is
+        published="a sentence as it comes",
+        paragraph="all sentences of a video joined in their order, for datasets that have one",
+    )
+    counts: str = chosen(  # what other numbers of videos and captions than the publisher's do
+        **{"assert": "they stop the run"},
+        report="they are printed, and the run goes on",
+    )
     videos: str = ""  # folder of video files that you have; without it they are fetched where that is possible
     annotations: str = ""  # folder of the publisher's annotation files that you have; without it they are fetched
     captions: str = ""  # captions.csv of your own videos
@@ -141,23 +159,48 @@ class Train:
     eps: float = 1e-6
     warmup: float = 0.1  # share of the steps
     clip_norm: float = 1.0  # global norm of the gradient
-    captions: str = "one"  # captions of a video in an epoch: `one` drawn at random, or `all`
-    select: str = "last"  # the checkpoint: `last` epoch, or the `best` on validation by R-Sum both ways
+    captions: str = chosen(one="drawn at random", all="of them, each with its video")  # captions of a video in an epoch
+    select: str = chosen(last="the last one", best="the one with the highest R-Sum both ways on validation")  # the epoch that is kept
     validate_every: int = limited(1, least=1)  # epochs; the last one is always validated
-    precision: str = "float32"  # or `bfloat16`, `float16` (with scaled losses): what the towers compute in; similarities stay float32
+    precision: str = chosen(  # what the towers compute in; similarities and loss stay float32
+        "float32", "bfloat16", float16="with the loss scaled, and steps that overflow left out"
+    )
     chunk: int = limited(0, least=0)  # pairs whose towers are computed at once; 0: all. Less memory, half more time, the same gradient
     compile: bool = False  # torch.compile the towers: the same numbers but for rounding
     tf32: bool = False  # products of float32 matrices in TF32, on GPUs that have it
     deterministic: bool = True  # kernels whose sums have a fixed order, on GPUs
-    optimiser: str = "adamw"  # or `bert_adam`: moments not corrected for their start, each tensor's gradient clipped to norm 1 as well
-    schedule: str = "cosine"  # linear warm-up to 1, then a whole cosine; or `bert`: from 0, and the cosine of all steps cut in at `warmup`
-    decay: str = "matrices"  # what decays: weights of linear maps and convolutions; `all`; or `released`: attached non-biases, CLIP's all
+    optimiser: str = chosen(
+        adamw="AdamW of torch",
+        bert_adam="that of CLIP4Clip: moments not corrected for their start, each tensor's gradient clipped to norm 1 as well",
+    )
+    schedule: str = chosen(  # the factor on both rates
+        cosine="linear warm-up to 1, then a whole cosine to 0",
+        bert="the cosine over all steps, with a line from 0 in place of its first `warmup`: the first step moves nothing",
+    )
+    decay: str = chosen(  # what `weight_decay` applies to
+        matrices="weights of linear maps and convolutions",
+        all="every trained tensor but the logit scale",
+        released="what is attached but its biases, and all trained tensors of CLIP",
+    )
     half: bool = False  # weights of linear maps, convolutions, attention rounded to float16, with gradients and moments; bert_adam only
     gradient_gain: float = 1.0  # on every gradient before clipping; 0.125 is what slicing, then averaging over 8 processes leaves
-    store: str = (
-        "auto"  # of videos: `auto`, the deepest that the method allows, `frames`, `clips` (decoded anew), `all`, a number of blocks
+    store: str = chosen(  # what is read of videos: what so many frozen blocks of the vision tower made of them, or one of these words
+        number="a number of blocks",
+        **{
+            AUTO: "the deepest store that the method allows",
+            FRAMES: "sampled frames",
+            CLIPS: "nothing is stored: clips are decoded anew in each epoch",
+            FEATURES: "the features, after all blocks and the projection",
+        },
     )
-    text_store: str = "auto"  # of captions: `auto`, `captions`, `all`, a number of blocks
+    text_store: str = chosen(  # the same of captions and the text tower
+        number="a number of blocks",
+        **{
+            AUTO: "the deepest store that the method allows",
+            CAPTIONS: "captions as text",
+            FEATURES: "the features, after all blocks and the projection",
+        },
+    )
     checkpointing: bool = False  # compute each block again in the backward pass: less memory, more time, the same numbers
 
 
@@ -165,7 +208,7 @@ class Train:
 class Cache:
     """What frozen towers make of videos and captions is stored once (docs/caches.md)."""
 
-    dtype: str = "float16"  # or `float32`, `bfloat16`: of all tokens below the last block; from it on float32
+    dtype: str = chosen("float16", "float32", "bfloat16")  # of all tokens below the last block; from it on always float32
 
 
 @dataclass
