@@ -112,7 +112,7 @@ def known_files(params: Params, package: Path, *, where: str = "params.yaml") ->
     The files are read, not imported: this runs before every workflow, and importing torch would take longer than all the rest.
     """
     methods = registry.entries(package / "methods")
-    datasets = sorted(path.stem for path in (package / "datasets").glob("*.py") if path.stem not in ("__init__", "folder"))
+    datasets = registry.datasets(package / "datasets")
     for name in (name for name, entry in params.datasets.items() if not entry.captions):
         refuse_unknown(name, datasets, what=f"{where}: unknown dataset", there="pipeline/datasets/ has")
     for name, entry in params.methods.items():
