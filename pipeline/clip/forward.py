@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip.tower import Flow, Tower
-
-FEATURES = "all"
+from pipeline.config.schema import FEATURES
 
 
 def title(level: int, *, top: int) -> str:

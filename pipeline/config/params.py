@@ -10,16 +10,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pipeline.config import protocols, recipes, registry
-from pipeline.config.parse import choose, parse, refuse_unknown
+from pipeline.config.parse import parse, refuse_unknown
 from pipeline.config.resolve import of_recipe, train_of
 from pipeline.config.schema import Dataset, Params
 
 FILE = Path("params.yaml")
-DATASET_CHOICES = {
-    "validation": ("clean", "paper"),
-    "captions_as": ("published", "paragraph"),
-    "counts": ("assert", "report"),
-}
 
 
 def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
@@ -45,7 +40,6 @@ def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
             _refuse_choice_on_seen(params, name, dataset, where=where)
     if not all(gain > 0 for gain in params.search.gains):
         raise ValueError(f"{where}: search: gains are {params.search.gains}; all must be positive")
-    choose(params.cache.dtype, ("float16", "float32", "bfloat16"), what=f"{where}: cache: dtype")
     if params.pretrain.pairs < params.pretrain.batch:
         raise ValueError(f"{where}: pretrain: {params.pretrain.pairs} pairs do not fill a batch of {params.pretrain.batch}")
     return params
@@ -86,8 +80,6 @@ def _refuse_contradictions(name: str, entry: Dataset, *, where: str) -> None:
     place = f"{where}: datasets.{name}"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ValueError(f"{place} cannot be a folder's name; use letters, digits, dots, dashes and underscores")
-    for key, allowed in DATASET_CHOICES.items():
-        choose(getattr(entry, key), allowed, what=f"{place}: {key}")
     if entry.captions and not entry.videos:
         raise ValueError(f"{place}: captions is set, and videos is not; name the folder of your videos")
 
@@ -120,7 +112,7 @@ def known_files(params: Params, package: Path, *, where: str = "params.yaml") ->
     The files are read, not imported: this runs before every workflow, and importing torch would take longer than all the rest.
     """
     methods = registry.entries(package / "methods")
-    datasets = sorted(path.stem for path in (package / "datasets").glob("*.py") if path.stem not in ("__init__", "folder"))
+    datasets = registry.datasets(package / "datasets")
     for name in (name for name, entry in params.datasets.items() if not entry.captions):
         refuse_unknown(name, datasets, what=f"{where}: unknown dataset", there="pipeline/datasets/ has")
     for name, entry in params.methods.items():

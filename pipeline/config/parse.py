@@ -24,7 +24,7 @@ def parse(schema: type[T], values: Mapping[str, Any], *, where: str) -> T:
         if missing:
             raise ValueError(f"{where}: {missing[0]!r} is not set")
         result = OmegaConf.to_object(merged)
-        _refuse_out_of_range(result, where)
+        _refuse_wrong_values(result, where)
     except OmegaConfBaseException as error:
         raise ValueError(f"{where}: {str(error).splitlines()[0]} (key {error.full_key!r})") from error
     assert isinstance(result, schema)
@@ -52,14 +52,25 @@ def limited(default: Any, *, least: float) -> Any:
     return field(default=default, metadata={"least": least})
 
 
-def _refuse_out_of_range(values: Any, where: str) -> None:
+def chosen(*words: str, number: str = "", **meanings: str) -> Any:
+    """A field of a dataclass whose value is one of some words, the first by default; or a number, where `number` says of what.
+
+    A word that explains itself stands alone, another one comes with its meaning.
+    """
+    choices = dict.fromkeys(words, "") | meanings
+    return field(default=next(iter(choices)), metadata={"choices": choices, "number": number})
+
+
+def _refuse_wrong_values(values: Any, where: str) -> None:
     for entry in fields(values):
         value = getattr(values, entry.name)
         if "least" in entry.metadata and not value >= entry.metadata["least"]:
             raise ValueError(f"{where}: {entry.name} is {value}; the least is {entry.metadata['least']}")
+        if "choices" in entry.metadata:
+            choose(value, entry.metadata["choices"], number=entry.metadata["number"], what=f"{where}: {entry.name}")
         for name, part in value.items() if isinstance(value, dict) else [(entry.name, value)]:
             if is_dataclass(part):
-                _refuse_out_of_range(part, f"{where}: {name}" if part is value else f"{where}: {entry.name}.{name}")
+                _refuse_wrong_values(part, f"{where}: {name}" if part is value else f"{where}: {entry.name}.{name}")
 
 
 def refuse_unknown(name: str, known: list[str], *, what: str, there: str) -> None:
@@ -69,8 +80,8 @@ def refuse_unknown(name: str, known: list[str], *, what: str, there: str) -> Non
         raise ValueError(f"{what} {name!r}; {hint}{there}: {', '.join(known) or 'none'}")
 
 
-def choose(value: str, allowed: Iterable[str], *, what: str) -> str:
-    """`value`, or ValueError with what is allowed."""
-    if value not in (known := list(allowed)):
-        raise ValueError(f"{what} is {value!r}; choose one of {', '.join(known)}")
+def choose(value: str, allowed: Iterable[str], *, what: str, number: str = "") -> str:
+    """`value`, or ValueError with what is allowed: these words, and the digits of a number, where `number` says of what."""
+    if value not in (known := list(allowed)) and not (number and value.isdecimal()):
+        raise ValueError(f"{what} is {value!r}; choose one of {', '.join(known)}{f', or {number}' if number else ''}")
     return value

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 from omegaconf import MISSING, OmegaConf
 
+from pipeline.config import registry
 from pipeline.config.parse import parse, refuse_unknown
 
 FOLDER = Path(__file__).parents[2] / "recipes"
-DATASETS = ["msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "motion"]
 
 
 @dataclass
@@ -105,7 +105,7 @@ def _read(file: Path) -> dict[str, Recipe]:
             raise ValueError(f"{where} has the name of a method; call it {run}@ and a word")
         _refuse_both(recipe.stated, recipe.ours, where)
         for dataset, said in recipe.datasets.items():
-            refuse_unknown(dataset, DATASETS, what=f"{where}: unknown dataset", there="there are")
+            refuse_unknown(dataset, registry.datasets(), what=f"{where}: unknown dataset", there="there are")
             _refuse_both(said.stated, said.ours, f"{where}: datasets.{dataset}")
     return recipes
 

@@ -1,7 +1,7 @@
-"""Which methods there are, read from the files of pipeline/methods/ without importing them.
+"""Names of methods and datasets, read from the files of pipeline/methods/ and pipeline/datasets/ without importing them.
 
-A file is one method, named like the file, or a family: its VARIANTS are the names, each with the hyper-parameters it sets. Reading is
-enough for the workflow, which asks this before every run: importing torch would take longer than all the rest.
+A file is one dataset. A file is one method, named like the file, or a family: its VARIANTS are the names, each with the hyper-parameters
+it sets. Reading is enough for the workflow, which asks this before every run: importing torch would take longer than all the rest.
 """
 
 import ast
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parents[1] / "methods"
+DATASETS = Path(__file__).parents[1] / "datasets"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ def entries(folder: Path = FOLDER) -> dict[str, Entry]:
                 assert name not in found, f"{file} and {found[name].file} both define {name}"
                 found[name] = Entry(file, sets, _hyperparameters(file))
     return found
+
+
+def datasets(folder: Path = DATASETS) -> list[str]:
+    """All datasets by name. `folder.py` is for everybody's own videos, and names none."""
+    return sorted(file.stem for file in folder.glob("*.py") if file.stem not in ("__init__", "folder"))
 
 
 def method_of(run: str) -> str:

@@ -10,28 +10,12 @@ from pipeline.config.settings import Annotate, Download, Features, Sampling, Spl
 
 T = TypeVar("T")
 
-CHOICES = {
-    "captions": ("one", "all"),
-    "select": ("last", "best"),
-    "precision": ("float32", "bfloat16", "float16"),
-    "optimiser": ("adamw", "bert_adam"),
-    "schedule": ("cosine", "bert"),
-    "decay": ("matrices", "all", "released"),
-}
-STORES = {"store": ("auto", "frames", "clips", "all"), "text_store": ("auto", "captions", "all")}
-
 
 def train_of(params: Params, name: str, dataset: str | None = None, *, where: str = "params.yaml") -> Train:
     """The training of one run on a dataset: the shared section, over it the run's recipe, over both the run's own values."""
     place, own = f"{where}: methods.{name}.train", params.methods[name].train
     values = asdict(params.train) | of_recipe(Train, name, "train", dataset)
     train = parse(Train, values | dict(own), where=place)
-    for key, allowed in CHOICES.items():
-        if getattr(train, key) not in allowed:
-            raise ValueError(f"{place}: {key} is {getattr(train, key)!r}; choose {' or '.join(allowed)}")
-    for key, names in STORES.items():
-        if getattr(train, key) not in names and not getattr(train, key).isdecimal():
-            raise ValueError(f"{place}: {key} is {getattr(train, key)!r}; choose {', '.join(names)} or a number of blocks")
     if len(train.betas) != 2:
         raise ValueError(f"{place}: betas is {train.betas}; give two numbers")
     if train.half and train.optimiser != "bert_adam":

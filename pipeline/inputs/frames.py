@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.config.schema import Frames
+from pipeline.config.schema import CLIPS, FRAMES, Frames
 from pipeline.inputs.rows import Rows
 from pipeline.inputs.writer import Column, Writer, write
 from pipeline.video.sample import sampled
@@ -61,7 +61,7 @@ class FrameStore:
     Raises ValueError for a file that is not there, damaged, or of another format.
     """
 
-    kind, level = "frames", 0
+    kind, level = FRAMES, 0
 
     def __init__(self, path: Path) -> None:
         self.path, self._rows = path, Rows(path, rule="frames")
@@ -93,7 +93,7 @@ class FrameStore:
 class ClipStore:
     """The clips of a split, which `table` (videos.parquet) names in the folder `clips`, sampled anew by each `batch`: nothing is stored."""
 
-    kind, level = "clips", 0
+    kind, level = CLIPS, 0
 
     def __init__(self, table: Path, clips: Path, *, settings: Frames) -> None:
         self.path = table

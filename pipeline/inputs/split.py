@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.clip import FrozenClip
+from pipeline.config.schema import CAPTIONS
 from pipeline.config.settings import Sampling
 from pipeline.inputs.frames import ClipStore, FrameStore, Videos
 from pipeline.inputs.stores import TokenStore, text_store, video_store
@@ -51,7 +52,7 @@ class Split:
     @property
     def stores(self) -> dict[str, str]:
         """What videos and captions are read from, as params.yaml names it."""
-        return {"store": self.store.kind, "text_store": "captions" if self.text is None else self.text.kind}
+        return {"store": self.store.kind, "text_store": CAPTIONS if self.text is None else self.text.kind}
 
     def videos(self, rows: np.ndarray) -> Videos:
         """Rows of the store."""

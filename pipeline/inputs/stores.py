@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.clip import FrozenClip, forward
+from pipeline.clip import FrozenClip
 from pipeline.clip.tower import Tower
-from pipeline.config.schema import Frames
+from pipeline.config.schema import FEATURES, Frames
 from pipeline.inputs import frozen
 from pipeline.inputs.frames import ClipStore, FrameStore, Videos
 from pipeline.inputs.rows import Rows
@@ -33,7 +33,7 @@ class TokenStore:
             if attrs.get(key) != value:
                 raise self._rows.damaged(f"its {key} is {attrs.get(key)!r}, not {value!r}")
         self.kind = str(attrs["level"])
-        self.level = tower.top + 1 if self.kind == forward.FEATURES else int(self.kind)
+        self.level = tower.top + 1 if self.kind == FEATURES else int(self.kind)
         reach = frozen.reaches(clip)[tower.name]
         if self.level > reach.level:
             raise ValueError(f"{path} cannot be used by this method: {frozen.reason(reach)}")

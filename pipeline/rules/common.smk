@@ -16,7 +16,6 @@ from pipeline.core import locks
 from pipeline.core.code import ROOT, shown, sources
 from pipeline.datasets import folder
 from pipeline.rules import gpus, plan, resources as demand, slurm
-from pipeline.video import grid
 from pipeline.video.command import recipe
 
 if ROOT.resolve() != Path(workflow.basedir).resolve():
@@ -28,8 +27,6 @@ if ROOT.resolve() != Path(workflow.basedir).resolve():
 try:
     PARAMS = check(config)
     known_files(PARAMS, Path(workflow.basedir, "pipeline"))
-    for entry in PARAMS.datasets.values():
-        grid.pick(entry.frames.grid, num_frames=1, fps=1, number=1)
     # Before anything runs: your captions.csv is read and checked, and a benchmark knows its number of videos.
     OWN = {
         name: folder.parts(entry, name)
@@ -95,4 +92,4 @@ wildcard_constraints:
     split="train|val|test",
     shard=r"\d+",
     tower="vision|text",
-    level=r"\d+|all",
+    level=rf"\d+|{schema.FEATURES}",

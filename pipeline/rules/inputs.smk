@@ -60,8 +60,8 @@ def split_files(wildcards, split):
     stores = chosen(wildcards).of(split)
     folder = f"work/{wildcards.dataset}/{split}"
     raw = {
-        plan.FRAMES: f"{folder}/frames.h5",
-        plan.CLIPS: f"{folder}/videos.parquet",
+        schema.FRAMES: f"{folder}/frames.h5",
+        schema.CLIPS: f"{folder}/videos.parquet",
     }
     files = {
         "videos": raw.get(
@@ -69,7 +69,7 @@ def split_files(wildcards, split):
         ),
         "captions": f"{folder}/captions.parquet",
     }
-    if stores.text != plan.CAPTIONS:
+    if stores.text != schema.CAPTIONS:
         files["text"] = f"{folder}/{BACKBONE}/text@{stores.text}.h5"
     return files
 
@@ -91,7 +91,7 @@ def stores(wildcards):
 def decoded(wildcards, splits):
     """Whether a run decodes the clips of one of these splits itself."""
     stores = chosen(wildcards)
-    return any(stores.of(split).video == plan.CLIPS for split in splits)
+    return any(stores.of(split).video == schema.CLIPS for split in splits)
 
 
 def split_inputs(*splits):

@@ -17,12 +17,11 @@ from typing import Any
 
 from pipeline.config import registry
 from pipeline.config.resolve import config_of, train_of
-from pipeline.config.schema import Params
+from pipeline.config.schema import AUTO, CAPTIONS, CLIPS, FEATURES, FRAMES, Params
 from pipeline.core.code import ROOT, fingerprint
 from pipeline.core.files import read_json
 
 KNOWN = Path("work/frozen.json")
-FRAMES, CLIPS, CAPTIONS, FEATURES = "frames", "clips", "captions", "all"
 RAW = {"vision": (FRAMES, CLIPS), "text": (CAPTIONS,)}
 
 
@@ -73,14 +72,14 @@ def _choose(params: Params, run: str, dataset: str, *, answer: dict[str, Any], w
 def pick(wish: str, reach: dict[str, Any], *, raw: tuple[str, ...], what: str) -> str:
     """The store of a tower for a wish: itself, or the deepest for `auto`. `reach` has `level`, `top` and `reason`. ValueError beyond it."""
     deepest: str = reach["level"]
-    if wish == "auto":
+    if wish == AUTO:
         return raw[0] if deepest == "0" else deepest
     if wish in raw:
         return wish
     top = int(reach["top"])
     level, limit = (top + 1 if name == FEATURES else int(name) for name in (wish, deepest))
     if not 1 <= level <= top + 1:
-        raise ValueError(f"{what} is {wish}; the backbone has {top} blocks there: use 1 to {top}, {FEATURES}, {', '.join(raw)} or auto")
+        raise ValueError(f"{what} is {wish}; the backbone has {top} blocks there: use 1 to {top}, {FEATURES}, {', '.join(raw)} or {AUTO}")
     if level > limit:
         raise ValueError(f"{what} is {wish}, but {reach['reason']}")
     return FEATURES if level > top else str(level)

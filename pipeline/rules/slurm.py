@@ -30,21 +30,21 @@ VARIABLE = "PETL_SLURM_"
 
 @dataclass
 class Site:
-    """The keys of slurm/site.yaml. Empty words are not passed on, and the cluster's own default holds."""
+    """What differs from one cluster to the next (docs/cluster.md). Empty words are not passed on: the cluster's own default holds."""
 
-    account: str = ""
-    cpu_partition: str = ""
-    gpu_partition: str = ""
-    gpu_model: str = ""  # `a100` asks for `--gpus=a100:1`
+    account: str = ""  # that jobs are charged to
+    cpu_partition: str = ""  # of jobs that use no GPU
+    gpu_partition: str = ""  # of jobs that may use one
+    gpu_model: str = ""  # of GPUs: `a100` asks for `--gpus=a100:1`
     gres: str = ""  # `gpu:1` asks for `--gres=gpu:1` instead of `--gpus`, where a cluster wants that; it has to agree with machine.gpus
-    qos: str = ""
-    constraint: str = ""
+    qos: str = ""  # quality of service
+    constraint: str = ""  # features that a node must have
     extra: str = ""  # more words for sbatch, as `--exclude=node7`
     prologue: str = ""  # shell commands before a job's own, as `module load ffmpeg`; no double quotes
     max_runtime: int = limited(0, least=0)  # minutes that no job may ask to exceed; 0: no limit
     warning: int = limited(120, least=30)  # seconds before its time limit that a training is told to stop; Slurm may do it a minute earlier
-    jobs: int = limited(100, least=1)  # in the queue at once
-    per_minute: int = limited(60, least=1)  # submissions
+    jobs: int = limited(100, least=1)  # jobs in the queue at once
+    per_minute: int = limited(60, least=1)  # submissions a minute
     poll: int = limited(20, least=1)  # seconds from a job's start or end to the next look at the queue
     retries: int = limited(10, least=0)  # new tries of a job: after a failure, or at a time limit
     latency: int = limited(60, least=0)  # seconds to wait for files that another node wrote

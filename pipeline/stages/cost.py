@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from pipeline.clip import FrozenClip, build
-from pipeline.config import protocols, recipes
+from pipeline.config import protocols, recipes, registry
 from pipeline.config.params import load_params
 from pipeline.config.parse import parse, refuse_unknown
 from pipeline.config.schema import Dataset
@@ -43,7 +43,7 @@ def _settings(args: argparse.Namespace) -> Dataset:
     """Frames and words of the dataset: of params.yaml, or of a benchmark; over them the command line."""
     name = protocols.canonical(args.dataset)
     own = load_params(args.params).datasets if args.params.is_file() else {}
-    known = protocols.fill({"run": {"datasets": recipes.DATASETS}}, where="protocols")["datasets"]
+    known = protocols.fill({"run": {"datasets": registry.datasets()}}, where="protocols")["datasets"]
     refuse_unknown(name, sorted({*own, *known}), what="unknown dataset", there="params.yaml and pipeline/config/protocols.yaml have")
     stated = {"words": own[name].words, "frames": {"number": own[name].frames.number}} if name in own else known[name]
     given = {"words": args.words, "frames": {"number": args.frames} if args.frames is not None else None}

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.clip import FrozenClip, forward, load_backbone
+from pipeline.clip import FrozenClip, load_backbone
+from pipeline.config.schema import FEATURES
 from pipeline.config.settings import Features, Sampling, read
 from pipeline.core.code import fingerprint
 from pipeline.inputs import features
@@ -24,7 +25,7 @@ def main() -> None:
     tower = {"vision": clip.vision, "text": clip.text}[args.tower]
     shared: dict[str, Any] = {
         "clip": clip,
-        "level": tower.top + 1 if args.level == forward.FEATURES else int(args.level),
+        "level": tower.top + 1 if args.level == FEATURES else int(args.level),
         "dtype": settings.cache.dtype,
         "attrs": {"dataset": args.dataset, "split": args.split},
     }

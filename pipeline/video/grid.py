@@ -15,10 +15,8 @@ Grid = Callable[[int, float, int], list[int]]
 def pick(name: str, *, num_frames: int, fps: float, number: int) -> tuple[list[int], list[bool]]:
     """`number` indices into a clip of `num_frames` frames, and the mask: False is padding, with index -1.
 
-    Raises ValueError for a grid that does not exist, and for a clip or a choice without frames.
+    Raises ValueError for a clip or a choice without frames.
     """
-    if name not in GRIDS:
-        raise ValueError(f"unknown frame grid {name!r}; choose one of {', '.join(GRIDS)}")
     if num_frames < 1 or number < 1 or fps <= 0:
         raise ValueError(f"cannot choose {number} of {num_frames} frames at {fps:g} frames a second: all three must be positive")
     chosen = GRIDS[name](num_frames, fps, number)

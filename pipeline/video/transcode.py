@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 from av.error import FFmpegError
 
-from pipeline.config.parse import choose
 from pipeline.config.schema import ClipFormat
 from pipeline.core.files import FULL
 from pipeline.video.command import Cut, command, count, recipe, version
@@ -22,7 +21,6 @@ from pipeline.video.probe import Probe, opened, probe
 
 TIMEOUT = 600.0  # seconds a pass
 TOLERATED = 2  # frames more or fewer than the duration promises
-PIXELS = ("square", "stored")
 JUMP = 10.0  # seconds: a segment that starts later is not decoded from the beginning of the video
 # The report of a shard, one row a video; a number that is not known is null.
 COLUMNS: dict[str, pa.DataType] = {
@@ -102,7 +100,6 @@ def blank(settings: ClipFormat) -> dict[str, Any]:
 def _refuse_impossible(settings: ClipFormat, start: float, end: float | None) -> None:
     if settings.short_side < 2 or settings.short_side % 2 or settings.fps < 1:
         raise ValueError(f"clips: H.264 needs an even short_side and fps >= 1, not {settings.short_side} and {settings.fps}")
-    choose(settings.pixels, PIXELS, what="clips: pixels")
     if not 0 <= start < (math.inf if end is None else end):
         raise ValueError(f"a segment needs 0 <= start < end, not start={start} and end={end} seconds")
 

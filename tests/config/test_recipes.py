@@ -198,6 +198,12 @@ def test_a_key_that_nothing_reads_is_named_with_the_recipes_file(written, part, 
         known_files(configured("vop@x", datasets={"motion": {}}), ROOT / "pipeline")
 
 
-def test_the_names_of_datasets_are_those_that_have_a_file():
-    assert {path.stem for path in (ROOT / "pipeline/datasets").glob("*.py")} - {"__init__", "folder"} == set(recipes.DATASETS)
+def test_the_datasets_are_those_with_a_file_of_their_own(tmp_path):
+    assert {"motion", "msrvtt"} < set(registry.datasets()) and set(registry.datasets()).isdisjoint({"__init__", "folder"})
+    for name in ("__init__", "folder", "two", "one"):
+        (tmp_path / f"{name}.py").touch()
+    assert registry.datasets(tmp_path) == ["one", "two"]
+
+
+def test_a_part_of_a_recipe_has_three_sections():
     assert {entry.name for entry in fields(recipes.Part)} == {"config", "train", "dataset"}

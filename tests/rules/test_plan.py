@@ -70,7 +70,7 @@ def test_a_shallower_store_may_be_asked_for():
             "store is 1, but the embedding of the vision tower is changed by adapter.visual_prompts .*none of the stored",
         ),
         ("partial", {"store": "9"}, "store is 9; the backbone has 4 blocks there: use 1 to 4, all, frames, clips or auto"),
-        ("partial", {"store": "frame"}, "store is 'frame'; choose auto, frames, clips, all or a number of blocks"),
+        ("partial", {"store": "frame"}, "store is 'frame'; choose one of auto, frames, clips, all, or a number of blocks"),
         ("partial", {"store": "captions"}, "store is 'captions'"),
     ],
 )

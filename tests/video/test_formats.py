@@ -163,11 +163,6 @@ def test_the_pixels_of_a_clip_are_square(tmp_path):
         assert container.streams.video[0].sample_aspect_ratio in (1, None)
 
 
-def test_an_unknown_value_of_pixels_is_refused(video, tmp_path):
-    with pytest.raises(ValueError, match=r"clips: pixels is 'round'; choose one of square, stored"):
-        transcode(video, tmp_path / "clip.mp4", settings=Clips(pixels="round"))
-
-
 @pytest.mark.parametrize("in_front", [False, True])
 def test_a_cover_picture_is_not_the_video(video, tmp_path, in_front):
     cover, path = make(tmp_path / "cover.png", "testsrc=s=32x32:r=1:d=1", "-frames:v", "1"), tmp_path / "covered.mp4"

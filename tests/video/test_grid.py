@@ -1,5 +1,6 @@
 import pytest
 
+from pipeline.config.schema import Frames
 from pipeline.video.grid import GRIDS, pick
 
 T, F = True, False
@@ -75,9 +76,8 @@ def test_every_grid_gives_number_places_in_order_inside_the_clip(name):
             assert mask[: len(chosen)] == [True] * len(chosen)
 
 
-def test_an_unknown_grid_is_refused_with_the_names_there_are():
-    with pytest.raises(ValueError, match=r"'middle'.*centres, clip4clip, mv_adapter, xpool, tempme"):
-        pick("middle", num_frames=3, fps=3, number=3)
+def test_the_grids_are_those_that_params_yaml_may_name():
+    assert list(GRIDS) == list(Frames.__dataclass_fields__["grid"].metadata["choices"])
 
 
 def test_a_clip_without_frames_is_refused():
