@@ -8,7 +8,7 @@ export PYTHONHASHSEED := 0
 # Bars with the time that is left are for people.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(MAKE_TERMOUT),,--quiet)
 
-.PHONY: setup run search field test bench check format deps clean
+.PHONY: setup run search field test bench check format deps docs clean
 
 setup: .venv/ready .venv/plots.html
 
@@ -62,6 +62,10 @@ format: setup
 # The code that DVC's stages hang on, as the imports say it.
 deps: setup
 	python -m pipeline.stages.dvc deps
+
+# The pages that follow from the code.
+docs: setup
+	python -m pipeline.stages.methods --page docs/methods.md
 
 clean:
 	rm -rf data work runs indexes results metrics dvc_plots logs .snakemake field/data field/work field/runs field/results field/metrics field/logs field/.snakemake
