@@ -63,9 +63,10 @@ format: setup
 deps: setup
 	python -m pipeline.stages.dvc deps
 
-# The pages of docs/ that repeat the code.
+# The pages that follow from the code.
 docs: setup
 	python -m pipeline.stages.configuration --page docs/configuration.md --schema docs/params.schema.json
+	python -m pipeline.stages.methods --page docs/methods.md
 
 clean:
 	rm -rf data work runs indexes results metrics dvc_plots logs .snakemake field/data field/work field/runs field/results field/metrics field/logs field/.snakemake

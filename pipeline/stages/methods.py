@@ -1,0 +1,28 @@
+"""The table of docs/methods.md: what each method attaches, where it starts, what it sees. `make docs` writes it."""
+
+import argparse
+from pathlib import Path
+
+from pipeline.core.files import whole
+from pipeline.cost import traits
+from pipeline.stages import guarded
+
+
+def main() -> None:
+    args = _arguments()
+    if args.page is None:
+        print(traits.generated(), end="")
+        return
+    text = traits.page(args.page.read_text(encoding="utf-8"))
+    with whole(args.page) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--page", type=Path, help="to rewrite between its marks; without it the table is printed")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    guarded(main)

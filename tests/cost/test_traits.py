@@ -1,0 +1,52 @@
+"""Traits of methods, and docs/methods.md, whose table they are."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import methods
+from pipeline.clip.tower import BlockHooks
+from pipeline.config import registry
+from pipeline.cost import traits
+from tests.conftest import small_clip
+
+PAGE = Path(__file__).parents[2] / "docs/methods.md"
+
+
+@pytest.mark.parametrize(
+    ("name", "merges", "vision", "text"),
+    [
+        ("zero_shot", True, "vision@all", "text@all"),
+        ("bias", True, "frames", "captions"),
+        ("partial", True, "vision@2", "text@2"),
+        ("proj", True, "vision@3", "text@3"),
+        ("lora", True, "frames", "captions"),
+        ("mv_adapter", False, "frames", "captions"),
+        ("vop_f", False, "frames", "captions"),
+        ("cached_head", False, "vision@all", "text@all"),
+    ],
+)
+def test_traits_follow_from_what_is_attached(monkeypatch, name, merges, vision, text):
+    monkeypatch.setattr(traits, "SHAPE", methods.Shape(4, 12))
+    clip = small_clip()
+    found = traits.traits(name, [clip])
+    assert (found.merges, found.stores) == (merges, {"vision": [vision], "text": [text]})
+    assert not clip.trained() and all(hooks == BlockHooks() for hooks in clip.vision.hooks)
+
+
+def test_the_page_is_up_to_date_and_has_every_method():
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == traits.page(text), "docs/methods.md is not what the methods are: make docs"
+    assert all(f"\n| `{name}` |" in text for name in registry.entries())
+
+
+def test_only_the_part_between_the_marks_is_rewritten(monkeypatch):
+    monkeypatch.setattr(traits, "generated", lambda: "new\n")
+    begin, end = traits.MARKS
+    assert traits.page(f"above\n{begin}\nold\n{end}\nbelow\n") == f"above\n{begin}\nnew\n{end}\nbelow\n"
+
+
+@pytest.mark.parametrize("text", ["", traits.MARKS[0], "{1} {0}".format(*traits.MARKS)])
+def test_a_page_without_its_marks_is_refused(text):
+    with pytest.raises(ValueError, match="the page needs the marks"):
+        traits.page(text)
