@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 
 from pipeline.core.code import sources
+from pipeline.rules.dvc import code_of
 from pipeline.rules.slurm import rules
-from pipeline.stages.dvc import code_of
 
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 # A room imports from the lines above its own, and from itself; rooms on one line do not import each other.
@@ -94,6 +94,11 @@ def test_a_stage_imports_no_other_stage():
         if path.parent.name == "stages":
             found = {name for name in imported(tree) if name.startswith("pipeline.stages")}
             assert not {name for name in found - shared if not name.startswith("pipeline.stages.arguments.")}, path
+
+
+def test_nothing_but_the_workflow_and_two_commands_imports_rules():
+    found = {path.relative_to(PIPELINE).as_posix() for path, tree in modules() if any(room(name) == "rules" for name in imported(tree))}
+    assert {name for name in found if not name.startswith("rules/")} == {"stages/dvc.py", "stages/configuration.py"}
 
 
 def _opens(tree):

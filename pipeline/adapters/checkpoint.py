@@ -1,6 +1,7 @@
 """Adapter checkpoints: the trained tensors and nothing else, with a header that says what they belong to."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +63,14 @@ def load_into(clip: FrozenClip, source: Path) -> dict[str, Any]:
                 raise ValueError(f"{source}: {name!r} has shape {tuple(stored[name].shape)}, expected {tuple(parameter.shape)}")
             parameter.copy_(stored[name])
     return header
+
+
+def checkpoint_bytes(trained: Mapping[str, Tensor]) -> int:
+    """What `save` writes of these float32 tensors with an empty header: safetensors' index, padded to 8 bytes, and the data."""
+    index: dict[str, Any] = {"__metadata__": {KEY: "{}"}}
+    end = 0
+    for name, tensor in sorted(trained.items()):
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        index[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
+    length = len(json.dumps(index, separators=(",", ":")))
+    return 8 + -(-length // 8) * 8 + end

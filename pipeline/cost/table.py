@@ -1,6 +1,5 @@
 """What methods and recipes cost before anything is trained: one row for each, from the architecture alone."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,13 +7,13 @@ from typing import Any
 from torch import Tensor
 
 from pipeline import methods
-from pipeline.adapters.checkpoint import KEY
+from pipeline.adapters.checkpoint import checkpoint_bytes
 from pipeline.clip import FrozenClip
 from pipeline.config import recipes, registry
 from pipeline.config.parse import refuse_unknown
 from pipeline.core.formatting import giga
 from pipeline.cost import dead_parameters
-from pipeline.cost import measure as cost
+from pipeline.cost.measure import macs, parameters
 from pipeline.methods import Method, Shape
 
 Row = dict[str, Any]
@@ -82,12 +81,10 @@ def measure(clip: FrozenClip, method: Method, *, shape: Shape) -> Row:
         methods.attach(clip, method, shape=shape)
         alive = dead_parameters.find_alive(clip, num_frames=shape.num_frames, num_words=shape.num_words)
         trained = clip.trained()
-        row = cost.parameters(clip, alive) | {
-            "dead_by_tensor": {name: int((~mask).sum()) for name, mask in alive.items() if not mask.all()}
-        }
+        row = parameters(clip, alive) | {"dead_by_tensor": {name: int((~mask).sum()) for name, mask in alive.items() if not mask.all()}}
         row |= by_tower(trained) | {"leaf_share": leaf_share(clip), "checkpoint_bytes": checkpoint_bytes(trained)}
         clip.merge()
-        return row | cost.macs(clip, num_frames=shape.num_frames, num_words=shape.num_words, device=clip.mean.device)
+        return row | macs(clip, num_frames=shape.num_frames, num_words=shape.num_words, device=clip.mean.device)
     finally:
         clip.detach_all()
 
@@ -117,17 +114,6 @@ def leaf_share(clip: FrozenClip) -> float:
         counted = {name: p for name, p in counted.items() if name in leaves or not name.startswith("clip.")}
     own, whole = (sum(p.numel() for p in tensors.values()) for tensors in (counted, leaves))
     return 100 * own / whole
-
-
-def checkpoint_bytes(trained: Mapping[str, Tensor]) -> int:
-    """What `checkpoint.save` writes of these float32 tensors with an empty header: safetensors' index, padded to 8 bytes, and the data."""
-    index: dict[str, Any] = {"__metadata__": {KEY: "{}"}}
-    end = 0
-    for name, tensor in sorted(trained.items()):
-        start, end = end, end + tensor.numel() * tensor.element_size()
-        index[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
-    length = len(json.dumps(index, separators=(",", ":")))
-    return 8 + -(-length // 8) * 8 + end
 
 
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {

@@ -215,7 +215,7 @@ def test_percentages_counted_as_vop_did_are_those_it_prints(base_clip):
 def test_the_size_of_a_checkpoint_is_that_of_the_file(method, tmp_path):
     trained = attach(small_clip(), method, shape=SHAPE).trained()
     checkpoint.save(tmp_path / "x.safetensors", dict(trained), header={})
-    assert table.checkpoint_bytes(trained) == (tmp_path / "x.safetensors").stat().st_size
+    assert checkpoint.checkpoint_bytes(trained) == (tmp_path / "x.safetensors").stat().st_size
 
 
 # Prompts behind the end of text; positions of frames there are not; of words there are not; what changes patches after the last attention,

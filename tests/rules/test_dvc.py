@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.stages.dvc import wanted
+from pipeline.rules.dvc import wanted
 
 
 @pytest.mark.parametrize(
