@@ -43,7 +43,9 @@ rule stores:
 rule indexes:
     input:
         [
-            f"indexes/{dataset}/{BACKBONE}/{run}/{resolve.seeds_of(PARAMS, run)[0]}/made.json"
+            f"{INDEX}/made.json".format(
+                dataset=dataset, run=run, seed=resolve.seeds_of(PARAMS, run)[0]
+            )
             for dataset in PARAMS.run.datasets
             for run in PARAMS.run.methods
         ],

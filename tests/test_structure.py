@@ -14,7 +14,8 @@ from pipeline.rules.slurm import rules
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 # A room imports from the lines above its own, and from itself; rooms on one line do not import each other.
 ROOMS = (
-    ("core", "config", "runtime", "motion"),
+    ("core",),
+    ("config", "runtime", "motion"),
     ("video", "clip"),
     ("datasets", "methods"),
     ("rules", "inputs"),

@@ -12,6 +12,7 @@ from pipeline.adapters import checkpoint
 from pipeline.adapters.encoder import Encoder
 from pipeline.config.params import load_params
 from pipeline.config.schema import Backbone
+from pipeline.core import layout
 from pipeline.runtime import device
 from pipeline.video.files import read_video
 
@@ -65,7 +66,7 @@ def _backbone(adapter: Path, header: dict[str, Any]) -> Backbone:
     # Not resolved: the files of a DVC workspace may be links into its cache.
     for folder in adapter.absolute().parents:
         path = folder.parent / "params.yaml"
-        if folder.name == "runs" and path.is_file():
+        if folder.name == layout.RUNS and path.is_file():
             backbone = load_params(path).backbone
             if backbone.name != header["backbone"]:
                 raise ValueError(f"{adapter} was trained on backbone {header['backbone']}, and {path} names {backbone.name}; give weights")

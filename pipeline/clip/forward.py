@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip.tower import Flow, Tower
-from pipeline.config.schema import FEATURES
+from pipeline.core.layout import FEATURES
 
 
 def title(level: int, *, top: int) -> str:

@@ -11,9 +11,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from pipeline.config.parse import chosen, limited
-
-# What a run reads of videos and captions, as `store` and `text_store` name it; besides, a number of blocks.
-AUTO, FRAMES, CLIPS, CAPTIONS, FEATURES = "auto", "frames", "clips", "captions", "all"
+from pipeline.core.layout import AUTO, CAPTIONS, CLIPS, FEATURES, FRAMES
 
 
 @dataclass

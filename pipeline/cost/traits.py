@@ -13,12 +13,11 @@ from pipeline import methods
 from pipeline.clip import FrozenClip, build, forward
 from pipeline.clip.tower import BlockHooks
 from pipeline.config import registry
-from pipeline.config.schema import CAPTIONS, FRAMES
+from pipeline.core.layout import RAW
 from pipeline.inputs import frozen
 
 BACKBONES = ("clip-tiny", "ViT-B-32-quickgelu")
 SHAPE = methods.Shape(num_frames=12, num_words=24)  # fits both; no trait here depends on it
-WHOLE = {"vision": FRAMES, "text": CAPTIONS}  # stores that hold nothing of CLIP
 MARKS = ("<!-- methods: begin -->", "<!-- methods: end -->")
 NO_BREAK = "\N{NO-BREAK SPACE}"
 HEAD = ("method", "paper", "starts as CLIP", "sees time", "merges away", "videos from", "captions from")
@@ -72,7 +71,7 @@ def traits(name: str, clips: Sequence[FrozenClip]) -> Traits:
 
 
 def _store(tower: str, level: int, *, top: int) -> str:
-    return f"{tower}@{forward.title(level, top=top)}" if level else WHOLE[tower]
+    return f"{tower}@{forward.title(level, top=top)}" if level else RAW[tower][0]
 
 
 def _attached(clip: FrozenClip) -> bool:

@@ -13,7 +13,8 @@ import pandas as pd
 from pipeline.config import schema
 from pipeline.config.parse import refuse_unknown
 from pipeline.config.settings import Annotate, Download
-from pipeline.datasets.annotations.rows import BOTH, CAPTION_COLUMNS, SPLITS, VIDEO_COLUMNS, refuse
+from pipeline.core.layout import SPLITS
+from pipeline.datasets.annotations.rows import BOTH, CAPTION_COLUMNS, VIDEO_COLUMNS, refuse
 
 Settings = schema.Dataset | Download | Annotate
 OWN = "folder"

@@ -12,8 +12,9 @@ import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.config.settings import Annotate, Download
+from pipeline.core.layout import SPLITS
 from pipeline.datasets.annotations import reading, rows
-from pipeline.datasets.annotations.rows import SPLITS, Caption, Video
+from pipeline.datasets.annotations.rows import Caption, Video
 from pipeline.datasets.annotations.sources import About, Source, address, obtain
 
 ABOUT = About(

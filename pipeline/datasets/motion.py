@@ -15,10 +15,11 @@ import pandas as pd
 
 from pipeline.config.schema import Motion, Params
 from pipeline.config.settings import Annotate, Download
+from pipeline.core.layout import SPLITS
 from pipeline.core.progress import track
 from pipeline.datasets.annotations import rows
 from pipeline.datasets.annotations.matching import stem
-from pipeline.datasets.annotations.rows import SPLITS, Caption, Video
+from pipeline.datasets.annotations.rows import Caption, Video
 from pipeline.datasets.annotations.sources import About
 from pipeline.motion import captions, files, scene
 

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.config.schema import CLIPS, FRAMES, Frames
+from pipeline.config.schema import Frames
+from pipeline.core.layout import CLIPS, FRAMES
 from pipeline.inputs.rows import Rows
 from pipeline.inputs.writer import Column, Writer, write
 from pipeline.video.sample import sampled

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from pipeline.clip import FrozenClip
-from pipeline.config.schema import CAPTIONS
 from pipeline.config.settings import Sampling
+from pipeline.core.layout import CAPTIONS
 from pipeline.inputs.frames import ClipStore, FrameStore, Videos
 from pipeline.inputs.stores import TokenStore, text_store, video_store
 

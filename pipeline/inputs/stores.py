@@ -13,7 +13,9 @@ from torch import Tensor
 
 from pipeline.clip import FrozenClip
 from pipeline.clip.tower import Tower
-from pipeline.config.schema import FEATURES, Frames
+from pipeline.config.schema import Frames
+from pipeline.core import layout
+from pipeline.core.layout import CLIPS, FEATURES, FRAMES
 from pipeline.inputs import frozen
 from pipeline.inputs.frames import ClipStore, FrameStore, Videos
 from pipeline.inputs.rows import Rows
@@ -67,10 +69,11 @@ def video_store(path: Path, *, clips: Path | None, clip: FrozenClip, frames: Fra
     if frames.size != clip.image_size:
         raise ValueError(f"{path}: frames.size is {frames.size}, but {clip.name} sees {clip.image_size} pixels; set frames.size to that")
     wanted = {"number": frames.number, "size": frames.size, "grid": frames.grid}
-    if path.suffix == ".parquet":
+    word = layout.word(path)
+    if word == CLIPS:
         assert clips is not None, "clips are in a folder"
         return ClipStore(path, clips, settings=frames)
-    if path.name != "frames.h5":
+    if word != FRAMES:
         return TokenStore(path, clip=clip, tower=clip.vision, expected=wanted | {"preprocessing": clip.preprocessing})
     store = FrameStore(path)
     for key, value in wanted.items():

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.formatting import count, significant
-from pipeline.datasets.annotations.rows import SPLITS
+from pipeline.core.layout import SPLITS
 from pipeline.reporting.card.text import HISTOGRAMS, bins
 from pipeline.reporting.results import Result
 

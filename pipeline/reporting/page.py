@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.config.schema import Score
 from pipeline.core.formatting import count
-from pipeline.datasets.annotations.rows import SPLITS
+from pipeline.core.layout import SPLITS
 from pipeline.reporting.card import text as card_text
 from pipeline.reporting.charts import COLOURS, curves, histograms, scatter, styles
 from pipeline.reporting.examples import FRAMES, Example

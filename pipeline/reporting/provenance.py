@@ -15,7 +15,7 @@ from pipeline.adapters import checkpoint
 from pipeline.config.parse import parse
 from pipeline.config.recipes import flat
 from pipeline.config.schema import Score
-from pipeline.core import record
+from pipeline.core import layout, record
 from pipeline.core.code import shown
 from pipeline.core.files import read_json
 from pipeline.evaluation import embeddings
@@ -71,15 +71,15 @@ def trace(folder: Path, *, hashes: dict[Path, str]) -> Trace:
     _embeddings(found, metrics)
     header = _adapter(found, metrics)
     about = _training(found, metrics, header)
-    root, data = folder.absolute().parents[4], {}
+    place, data = layout.place(folder), {}
     for split, remedy, files in (
         ("trained on", "train again", {about["paths"][name]: digest for name, digest in about.get("inputs", {}).items()}),
         ("tested on", "embed again", metrics.get("inputs", {})),
-        ("scored without", "score again", {f"work/{folder.absolute().parts[-4]}/missing.tsv": metrics.get("missing_hash")}),
+        ("scored without", "score again", {layout.missing(place.dataset): metrics.get("missing_hash")}),
     ):
         for name, digest in files.items():
             data[name] = digest
-            path = Path(shown(root / name))
+            path = Path(shown(place.root / name))
             if found.here(path):
                 found.agrees(digest, path, by=f"{folder} was {split} a file", remedy=remedy)
     found.facts |= {"data": data}
@@ -89,7 +89,7 @@ def trace(folder: Path, *, hashes: dict[Path, str]) -> Trace:
 def _place(found: Trace, metrics: dict[str, Any]) -> None:
     """A run lies where it belongs: runs/<dataset>/<backbone>/<method>/<seed>."""
     said = "/".join(str(metrics.get(key)) for key in ("dataset", "backbone", "method", "seed"))
-    place = "/".join(found.folder.absolute().parts[-4:])
+    place = layout.place(found.folder).name
     if said != place:
         found.problems.append(f"{found.folder / 'metrics.json'} is of {said}, and lies in the folder of {place}: score that run again")
 
@@ -161,9 +161,9 @@ def _training(found: Trace, metrics: dict[str, Any], header: dict[str, Any]) -> 
 
 def check_clips(found: Trace) -> None:
     """Hash the clips of all splits that are here, and compare them with the tables of the splits."""
-    root, dataset = found.folder.absolute().parents[4], found.folder.absolute().parts[-4]
-    for split in ("train", "val", "test"):
-        table, clips = Path(shown(root / f"work/{dataset}/{split}/videos.parquet")), root / f"data/{dataset}/clips"
+    root, dataset = layout.place(found.folder)[:2]
+    for split in layout.SPLITS:
+        table, clips = Path(shown(root / layout.split(dataset, split) / "videos.parquet")), root / layout.clips(dataset)
         if not found.here(table):
             continue
         rows = pd.read_parquet(table, columns=["out_path", "out_sha256"])

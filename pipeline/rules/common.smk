@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 from pipeline import datasets
 from pipeline.config import registry, resolve, settings
 from pipeline.config.params import check, known_files
-from pipeline.core import locks
+from pipeline.core import layout, locks
 from pipeline.core.code import ROOT, shown, sources
 from pipeline.datasets import folder
 from pipeline.rules import gpus, plan, resources as demand, slurm
@@ -49,8 +49,9 @@ except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 BACKBONE = PARAMS.backbone.name
-RUN = f"runs/{{dataset}}/{BACKBONE}/{{run}}/{{seed}}"
-TRIALS = f"runs/{{dataset}}/{BACKBONE}/{{run}}/search.json"
+RUN = layout.run("{dataset}", BACKBONE, "{run}", "{seed}")
+TRIALS = f"{Path(RUN).parent}/search.json"
+INDEX = layout.run("{dataset}", BACKBONE, "{run}", "{seed}", below=layout.INDEXES)
 CONDA = Path(workflow.basedir, "envs/pipeline.yaml")
 MACHINE = PARAMS.machine
 # `snakemake --unlock` is given no number of cores.
@@ -89,7 +90,7 @@ wildcard_constraints:
     dataset="|".join(map(re.escape, PARAMS.datasets)),
     run="|".join(map(re.escape, PARAMS.methods)),
     seed=r"\d+",
-    split="train|val|test",
+    split="|".join(layout.SPLITS),
     shard=r"\d+",
     tower="vision|text",
-    level=rf"\d+|{schema.FEATURES}",
+    level=rf"\d+|{layout.FEATURES}",

@@ -119,7 +119,7 @@ rule splits:
     output:
         expand(
             "work/{{dataset}}/{split}/{table}.parquet",
-            split=("train", "val", "test"),
+            split=layout.SPLITS,
             table=("videos", "captions"),
         ),
         missing="work/{dataset}/missing.tsv",
@@ -151,7 +151,7 @@ rule card:
         missing="work/{dataset}/missing.tsv",
         splits=expand(
             "work/{{dataset}}/{split}/{table}.parquet",
-            split=("train", "val", "test"),
+            split=layout.SPLITS,
             table=("videos", "captions"),
         ),
         code=sources("pipeline.stages.card"),

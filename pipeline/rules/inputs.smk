@@ -13,7 +13,7 @@ def shards(dataset):
 
 def video_root(wildcards):
     """The folder of video files that a dataset's table names them in."""
-    return dataset_of(wildcards).videos or f"data/{wildcards.dataset}/raw"
+    return dataset_of(wildcards).videos or layout.raw(wildcards.dataset)
 
 
 def state(wildcards):
@@ -40,11 +40,8 @@ def backbone_weights(wildcards):
 
 
 def clip_folders(wildcards):
-    return expand(
-        "data/{dataset}/clips/{shard}",
-        dataset=wildcards.dataset,
-        shard=shards(wildcards.dataset),
-    )
+    folder = layout.clips(wildcards.dataset)
+    return [f"{folder}/{shard}" for shard in shards(wildcards.dataset)]
 
 
 def chosen(wildcards):
@@ -58,19 +55,17 @@ def chosen(wildcards):
 def split_files(wildcards, split):
     """What a run reads of a split, by the names of its stage's arguments: the one store of videos that it may use, and captions."""
     stores = chosen(wildcards).of(split)
-    folder = f"work/{wildcards.dataset}/{split}"
-    raw = {
-        schema.FRAMES: f"{folder}/frames.h5",
-        schema.CLIPS: f"{folder}/videos.parquet",
-    }
+    folder = layout.split(wildcards.dataset, split)
+
+    def file(tower, word):
+        return layout.store(folder, word, tower=tower, backbone=BACKBONE)
+
     files = {
-        "videos": raw.get(
-            stores.video, f"{folder}/{BACKBONE}/vision@{stores.video}.h5"
-        ),
-        "captions": f"{folder}/captions.parquet",
+        "videos": file("vision", stores.video),
+        "captions": file("text", layout.CAPTIONS),
     }
-    if stores.text != schema.CAPTIONS:
-        files["text"] = f"{folder}/{BACKBONE}/text@{stores.text}.h5"
+    if stores.text != layout.CAPTIONS:
+        files["text"] = file("text", stores.text)
     return files
 
 
@@ -80,7 +75,7 @@ def stores(wildcards):
         path
         for dataset in PARAMS.run.datasets
         for run in PARAMS.run.methods
-        for split in ("train", "val", "test")
+        for split in layout.SPLITS
         for path in split_files(
             type(wildcards)(fromdict={"dataset": dataset, "run": run}), split
         ).values()
@@ -91,7 +86,7 @@ def stores(wildcards):
 def decoded(wildcards, splits):
     """Whether a run decodes the clips of one of these splits itself."""
     stores = chosen(wildcards)
-    return any(stores.of(split).video == schema.CLIPS for split in splits)
+    return any(stores.of(split).video == layout.CLIPS for split in splits)
 
 
 def split_inputs(*splits):
@@ -118,7 +113,7 @@ def split_arguments(*splits):
             for name, path in split_files(wildcards, split).items()
         ]
         if decoded(wildcards, splits):
-            words.append(f"--clips data/{wildcards.dataset}/clips")
+            words.append(f"--clips {layout.clips(wildcards.dataset)}")
         return " ".join(words)
 
     return arguments

@@ -17,12 +17,12 @@ from typing import Any
 
 from pipeline.config import registry
 from pipeline.config.resolve import config_of, train_of
-from pipeline.config.schema import AUTO, CAPTIONS, CLIPS, FEATURES, FRAMES, Params
+from pipeline.config.schema import Params
 from pipeline.core.code import ROOT, fingerprint
 from pipeline.core.files import read_json
+from pipeline.core.layout import AUTO, CAPTIONS, CLIPS, FEATURES, FRAMES, RAW
 
 KNOWN = Path("work/frozen.json")
-RAW = {"vision": (FRAMES, CLIPS), "text": (CAPTIONS,)}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ rule index:
         code=sources("pipeline.stages.index"),
         method=method_code,
     output:
-        made=f"indexes/{{dataset}}/{BACKBONE}/{{run}}/{{seed}}/made.json",
+        made=f"{INDEX}/made.json",
     log:
         "logs/index/{dataset}.{run}.{seed}.log",
     benchmark:

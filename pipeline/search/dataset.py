@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core import record
+from pipeline.core import layout, record
 from pipeline.core.progress import track
 from pipeline.search import contents
 from pipeline.search.contents import Found
@@ -19,12 +19,12 @@ def find(name: str, split: str, *, home: Path, raw: str) -> Found:
 
     ValueError if a table or a clip is not there, or a clip is not the one of the table.
     """
-    tables = [home / "work" / name / split / f"{kind}.parquet" for kind in ("videos", "captions")]
+    tables = [home / layout.split(name, split) / f"{kind}.parquet" for kind in ("videos", "captions")]
     for table in tables:
         if not table.is_file():
-            raise ValueError(f"there is no {table}; make it with snakemake --cores all work/{name}/{split}/{table.name}")
+            raise ValueError(f"there is no {table}; make it with snakemake --cores all {layout.split(name, split)}/{table.name}")
     videos, captions = pd.read_parquet(tables[0], columns=COLUMNS), pd.read_parquet(tables[1], columns=["video_id", "caption_id", "text"])
-    root = f"data/{name}/clips"
+    root = layout.clips(name)
     for row in track(range(len(videos)), total=len(videos), label="check clips"):
         _refuse_other(home / root / videos["out_path"][row], videos["out_sha256"][row], tables[0])
     place = {video: row for row, video in enumerate(videos["video_id"])}

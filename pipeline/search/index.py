@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pipeline.adapters.encoder import Encoded
+from pipeline.core import layout
 from pipeline.search import nearest
 from pipeline.search.nearest import Approximate
 from pipeline.search.reader import Reader
@@ -156,12 +157,12 @@ class Gallery:
 
 def named(path: Path) -> str:
     """<gallery>/<backbone>/<run>/<seed> of an index.h5."""
-    return "/".join(path.absolute().parts[-5:-1])
+    return layout.place(path.parent).name
 
 
 def home(path: Path) -> Path:
     """The folder that indexes/ lies in, which the paths in an index are relative to."""
-    return path.absolute().parents[5]
+    return layout.place(path.parent).root
 
 
 def discover(root: Path) -> dict[str, Path]:

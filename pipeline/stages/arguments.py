@@ -1,9 +1,10 @@
-"""Arguments that several stages share: the files of a split, the machine, and those of every training."""
+"""Arguments that several stages share: the files of a split, the machine, those of every training, and those of searching."""
 
 import argparse
 from pathlib import Path
 
 from pipeline.config.settings import Training
+from pipeline.core import layout
 from pipeline.inputs.split import Files
 from pipeline.stages import add_settings
 
@@ -43,3 +44,10 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
 def training_files(args: argparse.Namespace) -> tuple[Files, Files]:
     """What `training_parser` was given: train and val."""
     return split_files(args, "train_"), split_files(args, "val_")
+
+
+def add_indexes(parser: argparse.ArgumentParser) -> None:
+    """The folder of all indexes, the device and its threads, for the commands that search and for the one that indexes."""
+    parser.add_argument("--indexes", type=Path, default=Path(layout.INDEXES), help="folder of all indexes (indexes)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; evaluation has one, too")

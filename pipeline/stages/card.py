@@ -14,7 +14,7 @@ from pipeline.config.schema import Dataset
 from pipeline.config.settings import read
 from pipeline.core import record
 from pipeline.core.files import read_json, whole, write_json
-from pipeline.datasets.annotations.rows import SPLITS
+from pipeline.core.layout import SPLITS
 from pipeline.reporting.card import facts, page
 from pipeline.stages import add_settings, guarded
 

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.config.params import load_params
 from pipeline.config.parse import parse, refuse_unknown
 from pipeline.config.schema import Params, Score
+from pipeline.core import layout
 from pipeline.evaluation.compare import Difference, Run, compare, load
 from pipeline.stages import guarded
 
@@ -98,7 +99,7 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(name, help="a method of params.yaml that has been run")
     parser.add_argument("--dataset", help="default: the only one that params.yaml runs")
     parser.add_argument("--backbone", help="default: that of params.yaml")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
+    parser.add_argument("--runs", type=Path, default=Path(layout.RUNS), help="folder of runs")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: all that both methods have")
     parser.add_argument("--resamples", type=int, help="draws of each interval and each test; default: score.bootstrap of params.yaml")

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from pipeline.clip import FrozenClip, load_backbone
-from pipeline.config.schema import FEATURES
 from pipeline.config.settings import Features, Sampling, read
 from pipeline.core.code import fingerprint
+from pipeline.core.layout import FEATURES
 from pipeline.inputs import features
 from pipeline.inputs.frames import ClipStore
 from pipeline.runtime import device

@@ -12,6 +12,7 @@ from pipeline.config.params import load_params
 from pipeline.config.parse import refuse_unknown
 from pipeline.config.recipes import flat
 from pipeline.config.resolve import seeds_of
+from pipeline.core import layout
 from pipeline.core.code import shown
 from pipeline.core.files import read_json
 from pipeline.reporting.provenance import SHOWN, Trace, check_clips, check_means, trace
@@ -68,10 +69,10 @@ def runs_of(path: Path, *, params: Path) -> list[Path]:
         about = read_json(path)
         if absent := [key for key in ("dataset", "backbone", "method") if key not in about]:
             raise ValueError(f"{path} lacks {absent[0]!r}; evaluate again")
-        return _planned(root / "runs" / about["dataset"] / about["backbone"], [about["method"]], params=params)
+        return _planned(root / layout.RUNS / about["dataset"] / about["backbone"], [about["method"]], params=params)
     for folder in ways:
         if folder.parent.name == "results":
-            return _planned(folder.parents[1] / "runs" / folder.name, [], params=params)
+            return _planned(folder.parents[1] / layout.RUNS / folder.name, [], params=params)
     raise ValueError(f"{path} is no run that was scored, no results/<dataset>, no metrics/<dataset>/<method>.json")
 
 
@@ -123,7 +124,7 @@ def _numbers(metrics: dict[str, Any]) -> str:
 
 def _names(run: Trace, paths: Iterable[str]) -> str:
     """Files as the run's place shows them: those of the run by their names, others from the folder that holds runs."""
-    root = f"{run.folder.absolute().parents[4]}/"
+    root = f"{layout.place(run.folder).root}/"
     return ", ".join(dict.fromkeys(path.replace(f"{run.folder}/", "").removeprefix(root) for path in paths))
 
 

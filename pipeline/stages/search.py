@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from pipeline.config.params import params_here
 from pipeline.runtime import device
@@ -11,6 +10,7 @@ from pipeline.search.index import discover
 from pipeline.search.open_indexes import MAKE
 from pipeline.search.session import Session
 from pipeline.stages import guarded
+from pipeline.stages.arguments import add_indexes
 
 
 def main() -> None:
@@ -53,9 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--gallery", help="where there are several")
     parser.add_argument("-k", type=int, default=10, help="how many (10)")
     parser.add_argument("--json", action="store_true", help="for programs (docs/search.md)")
-    parser.add_argument("--indexes", type=Path, default=Path("indexes"), help="folder of all indexes (indexes)")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; evaluation has one, too")
+    add_indexes(parser)
     return parser.parse_args()
 
 

@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 import webbrowser
-from pathlib import Path
 
 from pipeline.config.params import params_here
 from pipeline.runtime import device
@@ -13,6 +12,7 @@ from pipeline.search.session import Session
 from pipeline.search.web.server import address, listen, serve
 from pipeline.search.web.worker import Worker
 from pipeline.stages import guarded
+from pipeline.stages.arguments import add_indexes
 
 
 def main() -> None:
@@ -38,12 +38,10 @@ def _has_screen() -> bool:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--indexes", type=Path, default=Path("indexes"), help="folder of the indexes")
     parser.add_argument("--port", type=int, default=8417, help="of 127.0.0.1, the only address it listens on; 0: a free one")
     parser.add_argument("--open", action="store_true", help="open the page in the browser, where there is a screen")
     parser.add_argument("--backbone", help="whose indexes are searched; without it, that of most indexes")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:0")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; evaluation has one, too")
+    add_indexes(parser)
     return parser.parse_args()
 
 

@@ -7,8 +7,9 @@ import pandas as pd
 
 from pipeline.config.settings import Splits, read
 from pipeline.core.files import whole
+from pipeline.core.layout import SPLITS
 from pipeline.datasets.annotations import splits
-from pipeline.datasets.annotations.rows import SPLITS, in_split
+from pipeline.datasets.annotations.rows import in_split
 from pipeline.stages import add_settings, guarded
 
 

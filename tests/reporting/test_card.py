@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from pipeline import clip
-from pipeline.datasets.annotations.rows import CAPTION_COLUMNS, SPLITS, VIDEO_COLUMNS, in_split
+from pipeline.core.layout import SPLITS
+from pipeline.datasets.annotations.rows import CAPTION_COLUMNS, VIDEO_COLUMNS, in_split
 from pipeline.reporting.card import counts as card_counts
 from pipeline.reporting.card import facts as card
 from pipeline.reporting.card import page as card_page

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-SPLITS = ("train", "val", "test")
 BOTH = "train+val"  # the split of a video that is trained and validated on
 
 

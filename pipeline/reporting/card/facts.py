@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.datasets.annotations.rows import SPLITS, in_split
+from pipeline.core.layout import SPLITS
+from pipeline.datasets.annotations.rows import in_split
 from pipeline.datasets.annotations.splits import USABLE
 from pipeline.reporting.card import counts
 

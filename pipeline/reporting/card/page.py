@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipeline.datasets.annotations.rows import SPLITS
+from pipeline.core.layout import SPLITS
 from pipeline.reporting.card.text import HISTOGRAMS, Facts, bins, lost, notes, tables
 
 BAR = 20  # characters of the longest bar of a histogram

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.core.formatting import significant
-from pipeline.datasets.annotations.rows import SPLITS
+from pipeline.core.layout import SPLITS
 
 UNKNOWN = "not measured"
 STATUS = {
