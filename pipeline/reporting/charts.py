@@ -13,10 +13,11 @@ import pandas as pd
 from pipeline.core.formatting import count, significant
 from pipeline.core.layout import SPLITS
 from pipeline.reporting.card.text import HISTOGRAMS, bins
-from pipeline.reporting.results import Result
+from pipeline.reporting.plots import MEASURES
 
 COLOURS = 8  # of the template's palette; the next eight methods repeat it with another dash
 PLACES = ((11, 4, "start"), (-11, 4, "end"), (10, -9, "start"), (10, 17, "start"), (-10, -9, "end"), (-10, 17, "end"))
+CHANCE = {"Probe on validation, %": 50.0}  # percent
 LETTER, LINE = 7.2, 15  # pixels: the widest a label's letter is on average, and its height
 
 
@@ -70,21 +71,20 @@ def styles(df: pd.DataFrame) -> dict[str, int]:
     return {str(label): i for i, label in enumerate(df.loc[df["trainable"] > 0, "label"])}
 
 
-def scatter(df: pd.DataFrame) -> dict[str, Any]:
-    """R@1 against trained parameters: points with an error bar (interval of one seed, deviation of several), and a level for
-    each method that trains nothing."""
+def scatter(table: pd.DataFrame) -> dict[str, Any]:
+    """R@1 against trained parameters, of a `plots.points`: points with their bars, and a level for each method that trains nothing."""
     width, height, box = 860, 430, (58, 18, 842, 376)
-    spread = df["t2v_R1_std"].fillna(0.0)
-    low, high = (df["t2v_R1_low"].fillna(df["t2v_R1"] - spread), df["t2v_R1_high"].fillna(df["t2v_R1"] + spread))
-    y = linear([*low, *high], start=box[3], end=box[1])
-    trained = df[df["trainable"] > 0]
+    y = linear([*table["low"], *table["high"]], start=box[3], end=box[1])
+    trained = table[table["trainable"] > 0]
     x = logarithmic([*trained["trainable"]] or [1.0, 1e6], start=box[0], end=box[2])
     points = [
-        {"label": row["label"], "x": x.at(row["trainable"]), "y": y.at(row["t2v_R1"]), "low": y.at(low[i]), "high": y.at(high[i])}
+        {"label": row["label"], "x": x.at(row["trainable"]), "y": y.at(row["t2v_R1"]), "low": y.at(row["low"]), "high": y.at(row["high"])}
         | {"title": f"{row['label']}: R@1 {row['t2v_R1']:.1f} %, {count(row['trainable'])} parameters"}
-        for i, row in trained.iterrows()
+        for _, row in trained.iterrows()
     ]
-    levels = [{"y": y.at(row["t2v_R1"]), "label": f"{row['label']} {row['t2v_R1']:.1f}"} for _, row in df[df["trainable"] == 0].iterrows()]
+    levels = [
+        {"y": y.at(row["t2v_R1"]), "label": f"{row['label']} {row['t2v_R1']:.1f}"} for _, row in table[table["trainable"] == 0].iterrows()
+    ]
     _place(points, levels, box)
     return {"width": width, "height": height, "box": box, "x": x.ticks(), "y": y.ticks(), "points": points, "levels": levels}
 
@@ -112,30 +112,14 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def curves(runs: Mapping[str, Sequence[Result]]) -> list[dict[str, Any]]:
-    """Panels of validation R@1, validation probe and training loss by epoch: a line a label, the mean over its seeds.
-
-    An epoch that was not validated has no point; a panel without any point is left out.
-    """
-    wanted = (
-        ("R@1 on validation, %", "t2v_R1", None),
-        ("Probe on validation, %", "probe", 50.0),
-        ("Training loss", "loss", None),
-    )
-    lines = {title: {label: _by_epoch(group, name) for label, group in runs.items()} for title, name, _ in wanted}
-    panels = [_panel(title, lines[title], level) for title, _, level in wanted]
+def curves(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Panels of validation R@1, validation probe and training loss by epoch, of a `plots.curves`; one without any point is left out."""
+    panels = []
+    for title in MEASURES:
+        rows = table[table["measure"] == title]
+        lines = {str(label): [*zip(line["epoch"], line["value"], strict=True)] for label, line in rows.groupby("label", sort=False)}
+        panels.append(_panel(title, lines, CHANCE.get(title)))
     return [panel for panel in panels if panel["lines"]]
-
-
-def _by_epoch(group: Sequence[Result], name: str) -> list[tuple[float, float]]:
-    """(epoch, mean over seeds), of the epochs for which every seed has the number."""
-    found: dict[int, list[float]] = {}
-    for result in group:
-        for epoch in result.train["epochs"]:
-            value = epoch["loss"] if name == "loss" else (epoch["val"] or {}).get(name)
-            if value is not None:
-                found.setdefault(epoch["epoch"], []).append(value)
-    return [(epoch, sum(values) / len(values)) for epoch, values in sorted(found.items()) if len(values) == len(group)]
 
 
 def _panel(title: str, lines: Mapping[str, list[tuple[float, float]]], level: float | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from PIL import Image
 from pipeline.config.schema import Score
 from pipeline.core.formatting import count
 from pipeline.core.layout import SPLITS
+from pipeline.reporting import plots
 from pipeline.reporting.card import text as card_text
 from pipeline.reporting.charts import COLOURS, curves, histograms, scatter, styles
 from pipeline.reporting.examples import FRAMES, Example
@@ -48,7 +49,8 @@ def render(
     env = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     return env.get_template("report.html.j2").render(
         facts=_facts(results), head=df.iloc[0], best=df.loc[df["t2v_R1"].idxmax()], runs=len(results), score=score,
-        columns=COLUMNS, groups=_groups(), rows=_rows(df), scatter=scatter(df), panels=curves(runs), epochs=_epochs(results),
+        columns=COLUMNS, groups=_groups(), rows=_rows(df), scatter=scatter(plots.points(df)),
+        panels=curves(plots.curves(runs)), epochs=_epochs(results),
         styles={label: (i % COLOURS, i // COLOURS % 3) for label, i in styles(df).items()}, examples=shown,
         thumbnails=thumbnails, number=number, aspects=aspects, frames=FRAMES, count=count, data=_dataset(card),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.config.schema import Score
 from pipeline.core import formatting
 from pipeline.evaluation import embeddings
-from pipeline.reporting import charts, examples, page
+from pipeline.reporting import charts, examples, page, plots
 from pipeline.reporting import results as report
 from pipeline.stages import guarded
 from pipeline.stages import report as command
@@ -236,8 +236,15 @@ def test_a_linear_axis_holds_its_values(values):
 
 
 def test_learning_curves_are_means_over_seeds_and_skip_epochs_that_were_not_validated(world):
-    assert charts._by_epoch(load(world, "small"), "loss") == [(1, 2.5), (2, 1.5), (3, pytest.approx(2 / 3 + 0.5))]
-    assert charts._by_epoch(load(world, "small"), "t2v_R1") == [(2, 22.0), (3, 22.0)]
+    table = plots.curves({"small": load(world, "small")})
+    lines = {measure: [*zip(rows["epoch"], rows["value"], strict=True)] for measure, rows in table.groupby("measure")}
+    assert lines["Training loss"] == [(1, 2.5), (2, 1.5), (3, pytest.approx(2 / 3 + 0.5, abs=1e-6))]
+    assert lines["R@1 on validation, %"] == [(2, 22.0), (3, 22.0)]
+    panels = {panel["title"]: panel for panel in charts.curves(table)}
+    assert panels.keys() == lines.keys()
+    for title, line in lines.items():
+        assert len(panels[title]["lines"][0]["points"]) == len(line)
+    assert panels["Probe on validation, %"]["level"][1] == "50 % is chance"
 
 
 def test_the_text_table_is_aligned_and_fits_a_terminal(world):
