@@ -17,7 +17,7 @@ import torch
 
 from pipeline import methods
 from pipeline.clip import FrozenClip, build, forward
-from pipeline.config import protocols, recipes
+from pipeline.config import protocols, registry
 from pipeline.config.schema import Train
 from pipeline.core.files import write_json
 from pipeline.cost import measure
@@ -52,7 +52,7 @@ def main() -> None:
     clip = FrozenClip(build(args.backbone), name=args.backbone)
     rows, stores, trainings = [], list[Job](), list[Job]()
     for dataset in VIDEOS:
-        entry = protocols.fill({"run": {"datasets": recipes.DATASETS}}, where="protocols")["datasets"][dataset]
+        entry = protocols.fill({"run": {"datasets": registry.datasets()}}, where="protocols")["datasets"][dataset]
         shape = Shape(num_frames=entry["frames"]["number"], num_words=entry["words"])
         hours = Counter[str]()
         for name in args.method or methods.names():
