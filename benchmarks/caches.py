@@ -24,7 +24,8 @@ import torch
 
 from pipeline import methods
 from pipeline.clip import FrozenClip, build, forward
-from pipeline.config.schema import Frames, Train
+from pipeline.config.dataset import Frames
+from pipeline.config.schema import Train
 from pipeline.config.settings import Sampling
 from pipeline.core.files import write_json
 from pipeline.evaluation.embed import embed

@@ -21,7 +21,8 @@ import pandas as pd
 
 from pipeline import methods
 from pipeline.config import resolve
-from pipeline.config.schema import Clips, Dataset, Frames, Params
+from pipeline.config.dataset import Clips, Dataset, Frames
+from pipeline.config.schema import Params
 from pipeline.config.settings import text
 from pipeline.core.code import ROOT
 from pipeline.stages import guarded

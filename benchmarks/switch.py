@@ -26,7 +26,8 @@ from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.adapters.encoder import Encoder
 from pipeline.clip import FrozenClip, build, load_backbone
-from pipeline.config.schema import Backbone, Clips, Train
+from pipeline.config.dataset import Clips
+from pipeline.config.schema import Backbone, Train
 from pipeline.core.files import write_json
 from pipeline.runtime import device
 from pipeline.stages import guarded

@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.config.schema import Clips
+from pipeline.config.dataset import Clips
 from pipeline.core.files import write_json
 from pipeline.stages import guarded
 from pipeline.video import transcode as canonical

@@ -10,9 +10,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pipeline.config import protocols, recipes, registry
+from pipeline.config.dataset import Dataset
 from pipeline.config.parse import parse, refuse_unknown
 from pipeline.config.resolve import of_recipe, train_of
-from pipeline.config.schema import Dataset, Params
+from pipeline.config.schema import Params
 
 FILE = Path("params.yaml")
 

@@ -4,8 +4,9 @@ from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from pipeline.config import recipes
+from pipeline.config.dataset import ClipFormat
 from pipeline.config.parse import parse
-from pipeline.config.schema import ClipFormat, Params, Train
+from pipeline.config.schema import Params, Train
 from pipeline.config.settings import Annotate, Download, Features, Sampling, Splits, Training
 
 T = TypeVar("T")

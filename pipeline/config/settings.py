@@ -1,6 +1,6 @@
 """Settings of a stage: one dataclass with exactly the values whose change runs its rule again, as JSON text or in a file.
 
-Rules score, report, pretrain, embed, frames, transcode and card hand on a part of params.yaml as it is (config/schema.py).
+Rules score, report, pretrain, embed, frames, transcode and card hand on a part of params.yaml as it is (schema.py, dataset.py).
 """
 
 import json
@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.config.dataset import ClipFormat, Frames, Missing, Motion, Own
 from pipeline.config.parse import limited, parse
-from pipeline.config.schema import Backbone, Cache, ClipFormat, Frames, Missing, Motion, Own, Search, Train
+from pipeline.config.schema import Backbone, Cache, Search, Train
 
 T = TypeVar("T")
 

@@ -11,12 +11,13 @@ from typing import Protocol, cast
 import pandas as pd
 
 from pipeline.config import schema
+from pipeline.config.dataset import Dataset as Entry
 from pipeline.config.parse import refuse_unknown
 from pipeline.config.settings import Annotate, Download
 from pipeline.core.layout import SPLITS
 from pipeline.datasets.annotations.rows import BOTH, CAPTION_COLUMNS, VIDEO_COLUMNS, refuse
 
-Settings = schema.Dataset | Download | Annotate
+Settings = Entry | Download | Annotate
 OWN = "folder"
 PRIVATE = "private"  # how the names of remotes begin that are closed to others
 

@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from pipeline.config.schema import Dataset, Own, Params
+from pipeline.config.dataset import Dataset, Own
+from pipeline.config.schema import Params
 from pipeline.config.settings import Annotate, Download
 from pipeline.core.layout import SPLITS
 from pipeline.datasets.annotations import reading, rows

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.config.schema import Motion, Params
+from pipeline.config.dataset import Motion
+from pipeline.config.schema import Params
 from pipeline.config.settings import Annotate, Download
 from pipeline.core.layout import SPLITS
 from pipeline.core.progress import track

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.config.schema import Frames
+from pipeline.config.dataset import Frames
 from pipeline.core.layout import CLIPS, FRAMES
 from pipeline.inputs.rows import Rows
 from pipeline.inputs.writer import Column, Writer, write

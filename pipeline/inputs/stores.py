@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.clip import FrozenClip
 from pipeline.clip.tower import Tower
-from pipeline.config.schema import Frames
+from pipeline.config.dataset import Frames
 from pipeline.core import layout
 from pipeline.core.layout import CLIPS, FEATURES, FRAMES
 from pipeline.inputs import frozen

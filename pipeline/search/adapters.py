@@ -7,8 +7,9 @@ from typing import Any
 
 from pipeline.adapters import checkpoint
 from pipeline.adapters.encoder import Encoder
+from pipeline.config.dataset import Frames
 from pipeline.config.resolve import shape_of
-from pipeline.config.schema import Backbone, Frames, Params, Train
+from pipeline.config.schema import Backbone, Params, Train
 from pipeline.config.settings import Sampling
 from pipeline.search.index import NAME
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.config.schema import ClipFormat
+from pipeline.config.dataset import ClipFormat
 from pipeline.core import record
 from pipeline.core.files import read_json, write_json
 from pipeline.core.progress import track

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import clip
+from pipeline.config.dataset import Dataset
 from pipeline.config.recipes import flat
-from pipeline.config.schema import Dataset
 from pipeline.config.settings import read
 from pipeline.core import record
 from pipeline.core.files import read_json, whole, write_json

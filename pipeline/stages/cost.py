@@ -7,9 +7,9 @@ import torch
 
 from pipeline.clip import FrozenClip, build
 from pipeline.config import protocols, recipes, registry
+from pipeline.config.dataset import Dataset
 from pipeline.config.params import load_params
 from pipeline.config.parse import parse, refuse_unknown
-from pipeline.config.schema import Dataset
 from pipeline.core.files import write_json
 from pipeline.core.progress import track
 from pipeline.cost import table

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline.config.schema import Frames
+from pipeline.config.dataset import Frames
 from pipeline.config.settings import read
 from pipeline.core.code import fingerprint
 from pipeline.inputs.frames import listed, write_frames

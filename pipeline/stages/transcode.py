@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config.schema import ClipFormat, Clips
+from pipeline.config.dataset import ClipFormat, Clips
 from pipeline.config.settings import read
 from pipeline.core.code import sources
 from pipeline.core.files import whole

@@ -11,7 +11,7 @@ from typing import Any
 import ffmpeg
 import imageio_ffmpeg
 
-from pipeline.config.schema import ClipFormat
+from pipeline.config.dataset import ClipFormat
 from pipeline.video.probe import CONTAINERS, PROTOCOLS
 
 LEAD = 5.0  # seconds before the start of a segment to jump to

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from pipeline.config.schema import ClipFormat, Frames
+from pipeline.config.dataset import ClipFormat, Frames
 from pipeline.video.sample import Pictures, sampled
 from pipeline.video.transcode import transcode
 

@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.config.schema import Frames
+from pipeline.config.dataset import Frames
 from pipeline.video.grid import pick
 from pipeline.video.probe import opened
 

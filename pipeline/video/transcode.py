@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from av.error import FFmpegError
 
-from pipeline.config.schema import ClipFormat
+from pipeline.config.dataset import ClipFormat
 from pipeline.core.files import FULL
 from pipeline.video.command import Cut, command, count, recipe, version
 from pipeline.video.probe import Probe, opened, probe

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 import pipeline
 from pipeline.adapters.encoder import Encoder
-from pipeline.config.schema import Backbone, Clips, Frames
+from pipeline.config.dataset import Clips, Frames
+from pipeline.config.schema import Backbone
 from pipeline.motion import files, scene
 from pipeline.video.files import read_video
 from tests.adapters.test_encoder import ROOT, SHAPE, TEXTS, write_adapter, write_backbone

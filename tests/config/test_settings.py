@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import resolve, settings
+from pipeline.config.dataset import Clips, Motion
 from pipeline.config.params import load_params
-from pipeline.config.schema import Clips, Motion
 
 PARAMS = load_params(Path(__file__).parents[1] / "workflow/params.yaml")
 

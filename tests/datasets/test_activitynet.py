@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.config.schema import Dataset
+from pipeline.config.dataset import Dataset
 from pipeline.datasets import activitynet
 from pipeline.datasets.annotations import splits
 from pipeline.datasets.annotations.rows import in_split

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline import datasets
-from pipeline.config.schema import Dataset
+from pipeline.config.dataset import Dataset
 from pipeline.datasets import activitynet, didemo, msrvtt, msvd
 from pipeline.datasets.annotations import reading, rows, splits
 from pipeline.datasets.annotations.rows import in_split

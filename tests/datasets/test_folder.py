@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline import datasets
-from pipeline.config.schema import Dataset, Own
+from pipeline.config.dataset import Dataset, Own
 from pipeline.datasets import folder
 
 NAMES = ("a.mp4", "sub/b c.mkv", "sub/ä é.webm", "-x.avi", "noending", "twice.mp4", "twice.mkv")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.config.schema import Dataset
+from pipeline.config.dataset import Dataset
 from pipeline.datasets import lsmdc
 from pipeline.datasets.annotations.rows import in_split
 

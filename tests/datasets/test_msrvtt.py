@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from pipeline.config.schema import Dataset
+from pipeline.config.dataset import Dataset
 from pipeline.datasets import msrvtt
 from pipeline.datasets.annotations.rows import in_split
 

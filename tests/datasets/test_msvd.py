@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from pipeline.config.schema import Dataset
+from pipeline.config.dataset import Dataset
 from pipeline.datasets import msvd
 from pipeline.datasets.annotations.rows import in_split
 

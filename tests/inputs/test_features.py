@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from pipeline import methods
 from pipeline.clip import build, load_backbone
-from pipeline.config.schema import Backbone, Cache, Frames
+from pipeline.config.dataset import Frames
+from pipeline.config.schema import Backbone, Cache
 from pipeline.config.settings import Features, Sampling, text
 from pipeline.inputs import features, stores
 from pipeline.inputs.frames import Videos

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.config.schema import Clips, Frames
+from pipeline.config.dataset import Clips, Frames
 from pipeline.core import files, progress
 from pipeline.inputs.frames import ClipStore, FrameStore, write_frames
 from pipeline.stages import frames as stage
@@ -140,7 +140,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(clips, tmp_path
     program = f"""
 import resource, sys
 from pathlib import Path
-from pipeline.config.schema import Frames
+from pipeline.config.dataset import Frames
 from pipeline.stages import guarded
 from pipeline.inputs.frames import write_frames
 clips = [(video_id, Path(path)) for video_id, path in {[(v, str(p)) for v, p in clips]!r}]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config.schema import Clips, Frames
+from pipeline.config.dataset import Clips, Frames
 from pipeline.inputs import features
 from pipeline.inputs import writer as cache
 from pipeline.inputs.frames import FrameStore, write_frames

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.clip import build
-from pipeline.config.schema import Clips, Motion
+from pipeline.config.dataset import Clips, Motion
 from pipeline.datasets import motion
 from pipeline.motion import captions, files, render, scene
 from pipeline.training.pretrain import GROUNDS as STILL_GROUNDS

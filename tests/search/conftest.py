@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.config.schema import Clips
+from pipeline.config.dataset import Clips
 from pipeline.stages import index as stage
 from pipeline.video.transcode import transcode
 from tests.adapters.test_encoder import SHAPE, write_adapter, write_backbone

@@ -11,7 +11,8 @@ import torch
 from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.clip import load_backbone
-from pipeline.config.schema import Backbone, Frames
+from pipeline.config.dataset import Frames
+from pipeline.config.schema import Backbone
 from pipeline.config.settings import Sampling
 from pipeline.evaluation import embed, validation
 from pipeline.inputs.frames import ClipStore

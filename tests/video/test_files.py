@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.config.dataset import Clips, Dataset, Frames, Motion
 from pipeline.config.resolve import download
-from pipeline.config.schema import Clips, Dataset, Frames, Motion, Params
+from pipeline.config.schema import Params
 from pipeline.datasets import motion
 from pipeline.inputs.frames import FrameStore
 from pipeline.motion import files, scene

@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from pipeline.config.schema import Clips
+from pipeline.config.dataset import Clips
 from pipeline.video.transcode import transcode
 from tests.video.numbered import H264, make, numbered, numbers, run
 

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.config.schema import Frames
+from pipeline.config.dataset import Frames
 from pipeline.video.grid import GRIDS, pick
 
 T, F = True, False

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config.schema import Clips
+from pipeline.config.dataset import Clips
 from pipeline.video import sample
 from pipeline.video.sample import num_frames_and_rate, read_frames, square
 from pipeline.video.transcode import transcode

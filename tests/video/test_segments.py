@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from pipeline.config.schema import Clips
+from pipeline.config.dataset import Clips
 from pipeline.video import command, transcode
 from tests.video.numbered import H264, numbered, numbers, run
 

@@ -8,7 +8,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from pipeline.config.schema import Clips
+from pipeline.config.dataset import Clips
 from pipeline.video.command import recipe, version
 from pipeline.video.transcode import COLUMNS, transcode
 from tests.video.numbered import H264, make, numbered, numbers
@@ -102,7 +102,7 @@ def test_a_full_disk_is_not_the_fault_of_the_video(video, tmp_path):
     program = f"""
 import resource, sys
 from pathlib import Path
-from pipeline.config.schema import Clips
+from pipeline.config.dataset import Clips
 from pipeline.video.transcode import transcode
 resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
 try:

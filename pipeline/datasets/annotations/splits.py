@@ -5,7 +5,7 @@ from typing import cast
 
 import pandas as pd
 
-from pipeline.config.schema import Missing
+from pipeline.config.dataset import Missing
 from pipeline.core.layout import SPLITS
 from pipeline.datasets.annotations import reading
 from pipeline.datasets.annotations.rows import CAPTION_COLUMNS, in_split, listed

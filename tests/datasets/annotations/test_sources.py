@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from pipeline.config.schema import Dataset
+from pipeline.config.dataset import Dataset
 from pipeline.datasets.annotations import sources
 from pipeline.datasets.annotations.sources import Source, obtain
 from pipeline.datasets.fetch import http

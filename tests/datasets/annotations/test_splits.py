@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from pipeline import datasets
-from pipeline.config.schema import Dataset, Missing
+from pipeline.config.dataset import Dataset, Missing
 from pipeline.datasets.annotations import splits
 from pipeline.datasets.annotations.rows import BOTH, Caption, Video, in_split, tables
 

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pandas as pd
 
-from pipeline.config.schema import Clips, Frames
+from pipeline.config.dataset import Clips, Frames
 from pipeline.core.record import sha256
 from pipeline.motion.captions import caption
 from pipeline.motion.render import frame, ground
