@@ -30,7 +30,7 @@ onerror:
     end_now()
 
 
-# What all runs read besides tables; DVC does not keep it.
+# Stores that all runs read besides tables; DVC does not keep them.
 rule stores:
     input:
         stores,
@@ -39,7 +39,7 @@ rule stores:
     localrule: True
 
 
-# What is searched, of the first seed of each run; `rule all` makes none.
+# Indexes to search, of the first seed of each run; `rule all` makes none.
 rule indexes:
     input:
         [

@@ -1,4 +1,4 @@
-"""What n tasks take on disk: one backbone and an adapter a task, against a whole fine-tuned model a task.
+"""Disk space of n tasks: one backbone and an adapter a task, against a whole fine-tuned model a task.
 
 `python -m benchmarks.adapters` writes the files that a run writes, float32, ViT-B/32 with random weights and 12 frames, and counts their
 bytes. It takes seconds and trains nothing, as the size of a checkpoint does not depend on its values.

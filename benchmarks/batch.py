@@ -1,4 +1,4 @@
-"""What the gradient of a whole batch costs when it is computed in pieces, and when processes share it.
+"""Cost of the gradient of a whole batch when it is computed in pieces, and when processes share it.
 
 ViT-B/32 with random weights and MV-Adapter, noise for frames, `training/step.py` and an optimiser's step. `python -m benchmarks.batch`
 takes about 25 minutes on two cores and 10 GB of memory: peak memory of a process for batches of 16, 64, 256 in pieces of 8; the time of

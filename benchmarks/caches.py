@@ -1,4 +1,4 @@
-"""What storing the output of frozen blocks buys: the same result, the time of an epoch, the cost of writing, the wait for data, bytes.
+"""Gain and cost of storing frozen blocks' output: the same result, the time of an epoch, the cost of writing, the wait for data, bytes.
 
 Random weights, noise for videos, one epoch of `--steps` steps of training/loop.py, each method from frames and from its deepest store,
 in one process: `python -m benchmarks.caches`. With the defaults (ViT-B/32, 12 frames) it takes about half an hour on two cores and

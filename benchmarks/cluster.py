@@ -1,4 +1,4 @@
-"""What Slurm costs beside the work: `python -m benchmarks.cluster`.
+"""Cost of Slurm beside the work: `python -m benchmarks.cluster`.
 
 Overhead: jobs that do nothing, on the Slurm of the tests (as root, where it is installed) and on this machine alone. Calls: a thousand jobs
 that stay pending in a made-up queue, whose commands count how often they are called, a minute, by Snakemake under the profile.

@@ -1,4 +1,4 @@
-"""What the whole benchmark takes on a cluster: five datasets, all methods, three seeds, on a number of GPUs. Nothing is measured here.
+"""Time of the whole benchmark on a cluster: five datasets, all methods, three seeds, on a number of GPUs. Nothing is measured here.
 
 Work is counted (`pipeline/cost/measure.py`, ViT-B/32); what a GPU gets done of it in a second is an assumption, and so is the rate at which
 frames are read: give your own. `python -m benchmarks.plan` takes a minute or two. A training is pairs x epochs x
@@ -81,7 +81,7 @@ def _training(clip: FrozenClip, name: str, dataset: str, *, shape: Shape, args: 
     work_of = measure.macs(clip, num_frames=shape.num_frames, num_words=shape.num_words, device=clip.mean.device)
     clip.detach_all()
     videos, everything = VIDEOS[dataset]
-    # What is left above a store: the last norm and projection, or a head, are counted as a hundredth.
+    # Work left above a store: the last norm and projection, or a head, are counted as a hundredth.
     left = max(1 - reach / clip.vision.top, 0.01)
     above = left * work_of["macs_per_video"] + work_of["macs_per_caption"]
     epochs = args.epochs if trained else 0

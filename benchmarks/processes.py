@@ -11,7 +11,7 @@ from pipeline.runtime.distributed import Team, join, leave
 
 
 def together(work: Callable[[Team], Any], *, size: int) -> list[Any]:
-    """What `work`, which can be pickled, gives in each process of a team."""
+    """Results of `work`, which can be pickled, from each process of a team."""
     context = multiprocessing.get_context("spawn")
     results = context.SimpleQueue()
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)

@@ -1,4 +1,4 @@
-"""What `dvc repro` takes over `snakemake` alone: the whole default run of this checkout, in two fresh clones, one after the other.
+"""Time of `dvc repro` against `snakemake` alone: the whole default run of this checkout, in two fresh clones, one after the other.
 
 `python -m benchmarks.repro` takes half an hour on two cores; nothing else should run. Also the bytes that each has on the disk, hard links
 counted once. `--params` takes another configuration than the committed one.

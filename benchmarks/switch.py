@@ -90,7 +90,7 @@ def _write(args: argparse.Namespace) -> None:
 
 
 def _own(args: argparse.Namespace, part: str) -> Any:
-    """What a part gives in a process of its own."""
+    """The result of a part, run in a process of its own."""
     words = ["--backbone", args.backbone, "--methods", *args.methods, "--method", args.method, "--part", part, "--folder", str(args.folder)]
     for key in ("frames", "videos", "rounds", "threads"):
         words += [f"--{key}", str(getattr(args, key))]

@@ -1,4 +1,4 @@
-"""What a clip costs beside only decoding its video, and what its frames cost beside CLIP4Clip's way: `python -m benchmarks.video`.
+"""Cost of a clip against only decoding its video, and of its frames against CLIP4Clip's way: `python -m benchmarks.video`.
 
 Six synthetic videos (H.264, 30 frames a second, a keyframe each 250 frames, sound) are made first. Throughput: all of them, `--processes`
 at a time, through `transcode` and through `ffmpeg -f null -` with one thread each; then, one by one, where `transcode` spends its time.

@@ -66,7 +66,7 @@ def load_into(clip: FrozenClip, source: Path) -> dict[str, Any]:
 
 
 def checkpoint_bytes(trained: Mapping[str, Tensor]) -> int:
-    """What `save` writes of these float32 tensors with an empty header: safetensors' index, padded to 8 bytes, and the data."""
+    """Bytes that `save` writes of these float32 tensors with an empty header: safetensors' index, padded to 8 bytes, and the data."""
     index: dict[str, Any] = {"__metadata__": {KEY: "{}"}}
     end = 0
     for name, tensor in sorted(trained.items()):

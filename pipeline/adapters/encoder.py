@@ -97,7 +97,7 @@ class Encoder:
         return list(self._kept)
 
     def header(self, name: str) -> dict[str, Any]:
-        """What the checkpoint says of itself: run, config, shape, dataset, seed ..."""
+        """The header of the checkpoint: run, config, shape, dataset, seed ..."""
         return self._of(name).header
 
     def sha256(self, name: str) -> str:

@@ -62,7 +62,7 @@ class Adapter:
 
 
 def _backbone(adapter: Path, header: dict[str, Any]) -> Backbone:
-    """What the params.yaml names beside the folder `runs/` that an adapter lies in. ValueError if nothing says it."""
+    """The backbone in the params.yaml beside the folder `runs/` that an adapter lies in. ValueError if nothing says it."""
     # Not resolved: the files of a DVC workspace may be links into its cache.
     for folder in adapter.absolute().parents:
         path = folder.parent / "params.yaml"

@@ -1,4 +1,4 @@
-"""What a method has put on a CLIP, taken off as a whole and put back: nothing is built anew, and no tensor is copied."""
+"""Attachments of a method, taken off a CLIP as a whole and put back: nothing is built anew, and no tensor is copied."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

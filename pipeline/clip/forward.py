@@ -20,7 +20,7 @@ def title(level: int, *, top: int) -> str:
 
 
 def frames_at(level: int, seen: Tensor, visual: Any, tower: Tower, *, mask: Tensor, start: int) -> Tensor:
-    """What frames with their mask (B, T) are at `level`, from what they are at `start`, which is lower.
+    """Frames with their mask (B, T) at `level`, computed from those at level `start`, which is lower.
 
     Level 0: normalised pixels (B, T, 3, H, W); then tokens (B, T, L, D), CLS tokens (B, T, D), features (B, T, E).
     """
@@ -43,7 +43,7 @@ def frames_at(level: int, seen: Tensor, visual: Any, tower: Tower, *, mask: Tens
 
 
 def text_at(level: int, ids: Tensor, said: Tensor | None, model: nn.Module, tower: Tower, *, start: int) -> Tensor:
-    """What captions with token ids (B, L) are at `level`, from what they are at `start` (`said`, None for level 0).
+    """Captions with token ids (B, L) at `level`, computed from those at level `start` (`said`, None for level 0).
 
     Tokens (B, L, D), end-of-text tokens (B, D), features (B, E).
     """

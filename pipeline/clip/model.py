@@ -133,7 +133,7 @@ class FrozenClip(nn.Module):
         return features
 
     def frames_at(self, level: int, seen: Tensor, *, mask: Tensor, start: int = 0) -> Tensor:
-        """What frames are at a level of the vision tower (`forward.frames_at`), from what they are at `start`."""
+        """Frames at a level of the vision tower (`forward.frames_at`), computed from those at level `start`."""
         seen = seen.to(self.mean.dtype)
         seen = seen if start else (seen / 255 - self.mean) / self.std
         if level == start:
@@ -148,7 +148,7 @@ class FrozenClip(nn.Module):
         return features
 
     def text_at(self, level: int, ids: Tensor, said: Tensor | None = None, *, start: int = 0) -> Tensor:
-        """What captions are at a level of the text tower (`forward.text_at`), from what they are at `start`."""
+        """Captions at a level of the text tower (`forward.text_at`), computed from those at level `start`."""
         return forward.text_at(level, ids, None if said is None else said.to(self.mean.dtype), self.model, self.text, start=start)
 
 

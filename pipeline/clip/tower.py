@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 @dataclass
 class Flow:
-    """What the hooks may know of one pass through a tower.
+    """One pass through a tower, as far as hooks may know it.
 
     `frame_mask` (B, T) is True for real frames, which come first (vision). `read` (B,) is the token that is read out: 0 or the
     end of text. `attn_mask` is added to the attention scores, (L, L) or (N*heads, L, L); None is full attention. `num_frames` is

@@ -40,7 +40,7 @@ def _described(key: Key) -> str:
 
 
 def _limited(key: Key) -> dict[str, Any]:
-    """What a key's value may be, null aside."""
+    """The schema of a key's value, null aside."""
     if inside := key.section or key.partly:
         reference = {"$ref": f"#/$defs/{inside.__name__}"}
         return {"type": "object", "additionalProperties": reference} if key.section and key.named else reference

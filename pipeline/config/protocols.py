@@ -1,4 +1,4 @@
-"""What a paper fixes of a dataset, as data in protocols.yaml, and the names that a dataset may be called by."""
+"""Protocols, the settings of a dataset that a paper fixes, as data in protocols.yaml; and the names that a dataset may be called by."""
 
 import re
 from collections.abc import Mapping

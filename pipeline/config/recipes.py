@@ -56,7 +56,7 @@ def place(run: str) -> str:
 
 
 def part(run: str, dataset: str | None = None) -> Part:
-    """What the recipe of a run sets, on a dataset if one is named; nothing if the run has no recipe."""
+    """Settings from the recipe of a run, on a dataset if one is named; empty if the run has no recipe."""
     # Every workflow asks this of every run before it starts: the files are read only for a name that can have a recipe.
     recipe = load().get(run) if "@" in run else None
     if recipe is None:

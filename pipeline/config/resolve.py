@@ -39,7 +39,7 @@ def config_of(params: Params, name: str, dataset: str | None = None) -> dict[str
 
 
 def of_recipe(schema: type[Any], name: str, kind: str, dataset: str | None) -> dict[str, Any]:
-    """What the recipe of a run says of its training or its dataset. ValueError for a key that `schema` does not have."""
+    """Values that the recipe of a run sets for its training or its dataset. ValueError for a key that `schema` does not have."""
     values: dict[str, Any] = getattr(recipes.part(name, dataset), kind)
     if values:
         parse(schema, values, where=f"{recipes.place(name)}: {kind}")
@@ -47,7 +47,7 @@ def of_recipe(schema: type[Any], name: str, kind: str, dataset: str | None) -> d
 
 
 def shape_of(params: Params, dataset: str) -> Sampling:
-    """What a method may know of a dataset: the number and size of frames, the words a caption, and how its clips were made."""
+    """The part of a dataset that a method may know: number and size of frames, words a caption, and how its clips were made."""
     entry = params.datasets[dataset]
     return Sampling(frames=entry.frames, words=entry.words, clips=_part(ClipFormat, entry.clips))
 

@@ -115,7 +115,7 @@ class Train:
 
 @dataclass
 class Cache:
-    """What frozen blocks make of videos and captions, which is stored once (docs/caches.md)."""
+    """Outputs of frozen blocks for videos and captions, stored once (docs/caches.md)."""
 
     dtype: str = chosen("float16", "float32", "bfloat16")  # the type of all tokens below the last block; from it on it is float32
 

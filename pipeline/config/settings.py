@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass
 class Sampling:
-    """What an adapter must know of its videos and captions; who gets it alone makes the same of videos of their own."""
+    """Sampling of videos and captions that an adapter must know; with it alone, anyone can prepare their own videos the same way."""
 
     frames: Frames = field(default_factory=Frames)
     words: int = limited(32, least=3)

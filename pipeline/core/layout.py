@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SPLITS = ("train", "val", "test")
-# What a run reads of videos and captions, as `store` and `text_store` name it; besides, a number of blocks.
+# Stores that a run reads of videos and captions, as `store` and `text_store` name them; besides, a number of blocks.
 AUTO, FRAMES, CLIPS, CAPTIONS, FEATURES = "auto", "frames", "clips", "captions", "all"
 RAW = {"vision": (FRAMES, CLIPS), "text": (CAPTIONS,)}  # stores that hold nothing of CLIP, by tower
 FILES = {FRAMES: "frames.h5", CLIPS: "videos.parquet", CAPTIONS: "captions.parquet"}

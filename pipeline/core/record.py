@@ -1,4 +1,4 @@
-"""What a training was: code, versions, device, inputs. Written beside its adapter, so that a number can be traced."""
+"""Record of a training: code, versions, device, inputs. Written beside its adapter, so that a number can be traced."""
 
 import hashlib
 import importlib.metadata

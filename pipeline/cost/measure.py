@@ -1,4 +1,4 @@
-"""What a method costs: parameters, memory of a training step, multiply-accumulates."""
+"""Cost of a method: parameters, memory of a training step, multiply-accumulates."""
 
 import time
 import weakref
@@ -66,7 +66,7 @@ class _Saved:
         self._times: dict[int, int] = {}
 
     def keep(self, tensor: Tensor) -> _Kept:
-        """What autograd is to hold instead of the tensor."""
+        """A stand-in that autograd holds instead of the tensor."""
         kept, storage = _Kept(tensor), tensor.untyped_storage()
         key, number = storage.data_ptr(), storage.nbytes()
         if key not in self.free:

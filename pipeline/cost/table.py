@@ -1,4 +1,4 @@
-"""What methods and recipes cost before anything is trained: one row for each, from the architecture alone."""
+"""Costs of methods and recipes before anything is trained: one row for each, from the architecture alone."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ def rows(clip: FrozenClip, wanted: Iterable[Candidate], *, shape: Shape) -> tupl
 
 
 def measure(clip: FrozenClip, method: Method, *, shape: Shape) -> Row:
-    """What `method` costs on `clip`, which must be plain and is left so. LoRA's products are counted as merged into CLIP's weights.
+    """The cost of `method` on `clip`, which must be plain and is left so. LoRA's products are counted as merged into CLIP's weights.
 
     ValueError if it cannot be attached.
     """

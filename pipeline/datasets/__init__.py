@@ -23,7 +23,7 @@ PRIVATE = "private"  # how the names of remotes begin that are closed to others
 
 
 class Dataset(Protocol):
-    """What a file of this folder offers. `name` is its name in params.yaml."""
+    """Interface of a file of this folder. `name` is the dataset's name in params.yaml."""
 
     def count(self, params: schema.Params, name: str) -> int:
         """The number of videos in all splits, or a little more; known before anything is downloaded."""
@@ -42,7 +42,7 @@ class Dataset(Protocol):
         ...
 
     def file_key(self, name: str) -> str:
-        """What is the same in a video's official name and in the names that its file has in circulation."""
+        """The part that a video's official name shares with the names that its file has in circulation."""
         ...
 
 

@@ -102,7 +102,7 @@ def outcomes(made: Embeddings) -> tuple[Doubles, Integers]:
 
 
 def shares(hits: Doubles, sizes: Integers) -> Doubles:
-    """What each video adds to each metric (V, 8) in percent: the columns add up to the metrics, RSum is that of both ways."""
+    """The share of each video in each metric (V, 8), in percent: the columns add up to the metrics, RSum is that of both ways."""
     with np.errstate(invalid="ignore"):  # without a caption that names a direction the probe is 0/0
         part: Doubles = 100 * hits / sizes.sum(axis=0)
     return np.column_stack([part[:, :6], part[:, :6].sum(axis=1), part[:, 6]])

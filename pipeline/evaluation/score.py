@@ -36,6 +36,6 @@ def probe(made: Embeddings, **interval: Any) -> dict[str, Any] | None:
 
 
 def gallery_hash(made: Embeddings) -> str:
-    """What was ranked: the videos, the captions and who belongs to whom. Equal hashes mean comparable metrics."""
+    """Hash of the ranking task: the videos, the captions and which belong together. Equal hashes mean comparable metrics."""
     pairs = [f"{caption}\t{made.video_id[v]}" for caption, v in zip(made.caption_id, made.video_of_text, strict=True)]
     return hashlib.sha256("\n".join(sorted(made.video_id) + sorted(pairs)).encode()).hexdigest()[:16]

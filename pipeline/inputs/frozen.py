@@ -50,7 +50,7 @@ def _attached(hooks: BlockHooks) -> list[Callable[..., Any]]:
 
 
 def _changes(clip: FrozenClip, hooks: Iterable[Callable[..., Any]], prefix: str, names: tuple[str, ...]) -> Iterator[str]:
-    """What changes a part of a tower: the modules behind its hooks, and the trained tensors of CLIP whose names start so."""
+    """Names of whatever changes a part of a tower: the modules behind its hooks, and CLIP's trained tensors whose names start so."""
     for hook in hooks:
         yield _module(clip, hook)
     for name in clip.unfrozen:
@@ -59,7 +59,7 @@ def _changes(clip: FrozenClip, hooks: Iterable[Callable[..., Any]], prefix: str,
 
 
 def _module(clip: FrozenClip, hook: Callable[..., Any]) -> str:
-    """What a hook uses of what is attached, by its name in the checkpoint; the function itself where it uses none."""
+    """The attached module or parameter that a hook uses, by its name in the checkpoint; the function itself where it uses none."""
     named = [*clip.adapter.named_modules(prefix="adapter"), *clip.adapter.named_parameters(prefix="adapter")]
     places = {id(held): f"{name} ({type(held).__name__})" for name, held in named if name != "adapter"}
     found = (places[id(held)] for held in _held(hook, depth=4) if id(held) in places)

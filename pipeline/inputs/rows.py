@@ -94,5 +94,5 @@ class Rows:
         self.close()
 
     def damaged(self, why: str) -> ValueError:
-        """What to raise for a file that cannot be used."""
+        """The error to raise for a file that cannot be used."""
         return ValueError(f"{self.path} cannot be used: {why}; delete it and re-run rule {self.rule}")

@@ -51,7 +51,7 @@ class Split:
 
     @property
     def stores(self) -> dict[str, str]:
-        """What videos and captions are read from, as params.yaml names it."""
+        """The stores that videos and captions are read from, as params.yaml names them."""
         return {"store": self.store.kind, "text_store": CAPTIONS if self.text is None else self.text.kind}
 
     def videos(self, rows: np.ndarray) -> Videos:

@@ -97,7 +97,7 @@ class Writer:
             self._noted = self.done
 
     def _settle(self) -> None:
-        """What is noted as done must survive a power cut."""
+        """Flush to the disk: rows that are noted as done must survive a power cut."""
         self._file.flush()
         self._disk.settle()
 

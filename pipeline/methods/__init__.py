@@ -1,4 +1,4 @@
-"""What is attached to CLIP: one file a method, or a family that is one idea. Nothing outside the folder knows a method by name."""
+"""Methods to attach to CLIP: one file a method, or a family that is one idea. Nothing outside the folder knows a method by name."""
 
 import importlib
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from pipeline.config import registry
 
 @dataclass(frozen=True)
 class Shape:
-    """What a method may depend on besides CLIP: T frames a video, and tokens a caption (start and end included)."""
+    """Shape of the data, on which a method may depend besides CLIP: T frames a video, and tokens a caption (start and end included)."""
 
     num_frames: int
     num_words: int

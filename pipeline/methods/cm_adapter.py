@@ -70,7 +70,7 @@ def _linear(width: int, out: int) -> nn.Linear:
 
 
 class Private(nn.Module):
-    """What one tower has of an adapter: down (D -> rank) and its own part of up (rank -> D - shared)."""
+    """One tower's own part of an adapter: down (D -> rank) and the unshared part of up (rank -> D - shared)."""
 
     def __init__(self, width: int, rank: int, shared: int) -> None:
         super().__init__()

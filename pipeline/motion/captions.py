@@ -35,7 +35,7 @@ def directed(scene: Scene) -> bool:
 
 
 def deed(thing: Thing, rng: np.random.Generator) -> str:
-    """What the object does, as a verb phrase."""
+    """Verb phrase for what the object does."""
     if thing.action in MOVES:
         return f"{pick(rng, MOVING)} {pick(rng, WAYS[thing.action])}"
     if thing.action == "recolour":

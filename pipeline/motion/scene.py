@@ -1,4 +1,4 @@
-"""What a scene of the `motion` world contains, and how it changes while the clip runs.
+"""Scenes of the `motion` world: their contents, and how these change while the clip runs.
 
 Lengths are fractions of the side of the central square of the picture, so that a centre crop never cuts an object's path.
 Time u runs from 0 (first frame) to 1 (last frame).
@@ -59,7 +59,7 @@ class Thing:
     recolour: str = ""  # the colour it turns to, for the action `recolour`
 
     def key(self) -> tuple[object, ...]:
-        """What is seen of it; what grows or shrinks does not show the size it was drawn with."""
+        """The visible traits of the object; one that grows or shrinks does not show the size it was drawn with."""
         size = "" if self.action in RESIZED else self.size
         return (self.shape, self.colour, size, self.action, self.recolour, round(self.x * 8), round(self.y * 8))
 
@@ -72,7 +72,7 @@ class Scene:
     ground: tuple[str, int]
 
     def key(self) -> tuple[object, ...]:
-        """What is shown, without the exact places: two splits never share a key."""
+        """The content of the scene, without the exact places: two splits never share a key."""
         return (self.ground, *sorted(thing.key() for thing in self.things))
 
 

@@ -1,4 +1,4 @@
-"""What each method finds first for a few queries, and small pictures of the videos.
+"""Examples for the report: the first videos that each method finds for a few queries, and small pictures of them.
 
 M methods, Q queries, G gallery, E embedding.
 """

@@ -80,7 +80,7 @@ def _dataset(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _facts(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """What the runs have in common, or all they differ in."""
+    """Facts of the runs: one value where they agree, all values where they differ."""
     m = results[0].metrics
     records = [r.train["record"] for r in results]
 
@@ -140,7 +140,7 @@ def _parts(row: "pd.Series[Any]", column: Column) -> tuple[str, str, str]:
 
 
 def _shines(row: "pd.Series[Any]", column: Column, best: str) -> bool:
-    """What trains nothing wins no prize for being cheap."""
+    """True for a cell to highlight, the best of its column. A method that trains nothing wins no prize for being cheap."""
     return cell(row, column, deviation=False) == best and not (column.cost and row["trainable"] == 0)
 
 

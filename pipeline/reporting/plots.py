@@ -1,4 +1,4 @@
-"""What `dvc plots` draws, as tables: a point a method, the ranks of its queries, and its learning curves. Q queries (captions)."""
+"""Tables that `dvc plots` draws: a point a method, the ranks of its queries, and its learning curves. Q queries (captions)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

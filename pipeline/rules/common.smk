@@ -66,7 +66,7 @@ if GPUS_HERE and "gpu" not in workflow.resource_settings.resources:
     # On one machine never more jobs than GPUs; which one each takes, they settle among themselves.
     workflow.global_resources["gpu"] = GPUS_HERE
 
-# What Slurm would never start must not be asked for.
+# Limit on the minutes of a job: Slurm would never start one that asks for more.
 LONGEST = slurm.longest(SITE) if workflow.is_main_process and not HERE else 0
 
 if workflow.remote_exec:

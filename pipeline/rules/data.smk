@@ -201,7 +201,7 @@ rule frames:
         " --clips {params.clips} --settings {params.settings:q} --out {output.frames} 2>&1 | tee {log}"
 
 
-# What a frozen tower makes of a split, for all runs that leave these blocks alone.
+# Outputs of a frozen tower for a split, for all runs that leave these blocks alone.
 rule features:
     input:
         table=lambda w: f"work/{w.dataset}/{w.split}/{'videos' if w.tower == 'vision' else 'captions'}.parquet",

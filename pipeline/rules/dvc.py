@@ -21,7 +21,7 @@ from pipeline.rules import slurm
 # Options of `dvc exp run` that are followed by a value.
 VALUED = ("-n", "--name", "-S", "--set-param", "-m", "--message")
 NOTHING = "Nothing to be done"
-# What a rule names instead of a module: any file of a folder.
+# Inputs that a rule names instead of a module: any file of a folder.
 FOLDERS = {"method_code": "pipeline/methods", "dataset_code": "pipeline/datasets"}
 
 

@@ -1,4 +1,4 @@
-# What rules read: files, settings and code, by wildcards.
+# Inputs of rules: files, settings and code, by wildcards.
 
 
 def dataset_of(wildcards):

@@ -27,7 +27,7 @@ KNOWN = Path("work/frozen.json")
 
 @dataclass(frozen=True)
 class Choice:
-    """What a run reads of videos (frames, clips, or a level: a number of blocks, or all) and of captions (captions, or a level).
+    """The stores that a run reads: of videos (frames, clips, or a level: a number of blocks, or all), of captions (captions, or a level).
 
     Where nothing is `trained`, only the test split is encoded at all. `problem`: why the run cannot be, "" if it can.
     """

@@ -1,4 +1,4 @@
-"""What a job asks a cluster for: megabytes and minutes, from the size of its data and the number of the attempt.
+"""Resources that a job asks a cluster for: megabytes and minutes, from the size of its data and the number of the attempt.
 
 Too little memory or time costs a restart with more, too much a longer wait in the queue. Times come from docs/results/data.md and
 docs/results/cost-vit-b-32.md, several times over, as other videos and machines are slower; `logs/*/*.tsv` has those of your own runs.
@@ -75,5 +75,5 @@ def launcher(gpus: int, nodes: int) -> str:
 
 
 def across(nodes: int) -> dict[str, int | str]:
-    """What a job on several nodes asks for besides: one task a node, and no `srun` around them all, as its command starts its own."""
+    """Further resources of a job on several nodes: one task a node, and no `srun` around them all, as its command starts its own."""
     return {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"} if nodes > 1 else {}

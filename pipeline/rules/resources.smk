@@ -1,4 +1,4 @@
-# What jobs ask for: memory, time and cores, from the size of the data.
+# Resources that jobs ask for: memory, time and cores, from the size of the data.
 
 
 def memory(base):

@@ -158,7 +158,7 @@ rule evaluate:
         "python -m pipeline.stages.evaluate --runs {params.runs} --metrics {output.metrics} 2>&1 | tee {log}"
 
 
-# What two experiments of DVC with different methods are compared by.
+# Files by which two experiments of DVC with different methods are compared.
 rule selected:
     input:
         metrics=f"metrics/{PARAMS.run.datasets[0]}/{PARAMS.method}.json",

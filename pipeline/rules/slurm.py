@@ -1,4 +1,4 @@
-"""What differs from one Slurm to the next, for the profile `slurm/` and the Snakefile.
+"""Differences between one Slurm and the next, for the profile `slurm/` and the Snakefile.
 
 No job is run from here; Snakemake's plugin does that. Where no Slurm is installed everything answers as if its accounting were off.
 """
@@ -30,7 +30,7 @@ VARIABLE = "PETL_SLURM_"
 
 @dataclass
 class Site:
-    """What differs from one cluster to the next (docs/cluster.md). Empty words are not passed on: the cluster's own default holds."""
+    """Settings that differ between clusters (docs/cluster.md). Empty words are not passed on: the cluster's own default holds."""
 
     account: str = ""  # that jobs are charged to
     cpu_partition: str = ""  # of jobs that use no GPU
@@ -97,7 +97,7 @@ class Status:
 
 
 def enter(environment: MutableMapping[str, str]) -> tuple[Site, Status]:
-    """What the profile reads, and the environment made fit for Snakemake. A wrong site.yaml ends the process with one sentence."""
+    """Site and status for the profile, and the environment made fit for Snakemake. A wrong site.yaml ends the process with one sentence."""
     try:
         site = read_site(Path(shown(PROFILE / "site.yaml")), environment)
     except ValueError as error:
@@ -139,7 +139,7 @@ def status(seconds: int) -> Status:
 
 
 def _settings() -> dict[str, str]:
-    """What slurmctld says of itself; nothing where there is none."""
+    """The configuration that slurmctld reports; empty where there is none."""
     if not shutil.which("scontrol"):
         return {}
     shown = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=False)

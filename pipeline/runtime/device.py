@@ -29,7 +29,7 @@ def choose(name: str) -> torch.device:
 
 
 def title(device: torch.device) -> str:
-    """What a record calls it: cpu, or the model of the GPU."""
+    """The name of the device in records: cpu, or the model of the GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 

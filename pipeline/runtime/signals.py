@@ -11,7 +11,7 @@ EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 class Stopped(Exception):
-    """What is done so far is on the disk, and the same command goes on from there."""
+    """A stop on request: the work so far is on the disk, and the same command goes on from there."""
 
 
 class Warned:

@@ -52,7 +52,7 @@ def plain_shape(params: Params | None, dataset: str | None, *, encoder: Encoder)
 
 
 def backbone(params: Params | None, name: str | None, weights: str | None) -> Backbone:
-    """What is named, or that of params.yaml. ValueError if neither says it."""
+    """The backbone as named, else that of params.yaml. ValueError if neither says it."""
     if name and weights:
         return Backbone(name, weights)
     if params is None:

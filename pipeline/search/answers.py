@@ -1,4 +1,4 @@
-"""What a search found, as plain values and as a table for a terminal."""
+"""Results of a search, as plain values and as a table for a terminal."""
 
 import difflib
 import os

@@ -27,7 +27,7 @@ from pipeline.video.sample import sampled
 
 @dataclass(frozen=True)
 class Made:
-    """What an update did: how many of the different `clips` were `encoded`, and how the index is searched."""
+    """Outcome of an update: how many of the different `clips` were `encoded`, and how the index is searched."""
 
     encoded: int
     clips: int

@@ -1,4 +1,4 @@
-"""What a gallery consists of, before an adapter has seen it."""
+"""Contents of a gallery, before an adapter has seen it."""
 
 import os
 from dataclasses import dataclass, field

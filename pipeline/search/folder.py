@@ -31,7 +31,7 @@ MAKING = ".making-"  # folders of clips in the making
 
 @dataclass(frozen=True)
 class Files:
-    """What a folder holds: `paths` of video files below it, their `names` as shown, their `sha256`; `skipped` with the reasons."""
+    """Files of a folder: `paths` of video files below it, their `names` as shown, their `sha256`; `skipped` with the reasons."""
 
     folder: Path
     paths: list[Path]
@@ -159,7 +159,7 @@ def _clips(content: dict[str, Path], clips: Path, settings: ClipFormat) -> dict[
 
 
 def _known(clip: Path) -> dict[str, Any] | None:
-    """What became of a file before, if that is still there."""
+    """The row that an earlier run noted for a file; None without one, or if its clip is gone."""
     note, made = clip.with_suffix(".json"), clip.with_suffix(".mp4")
     if not note.is_file():
         return None

@@ -139,7 +139,7 @@ def _adapter(gallery: Gallery) -> str:
 
 
 def _command(about: dict[str, Any]) -> str:
-    """What makes an index again."""
+    """The command that makes an index again."""
     source = str(about["source"])
     if about["kind"] == "dataset":
         dataset, split = source.rsplit("/", 1)

@@ -1,4 +1,4 @@
-"""What was encoded before: in the index that is replaced, and in the parts of a build that was killed."""
+"""Vectors to reuse: those in the index that is replaced, and in the parts of a build that was killed."""
 
 from pathlib import Path
 from typing import Any

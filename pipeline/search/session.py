@@ -1,4 +1,4 @@
-"""What the command and the page search with: one backbone, the galleries that were indexed with it, and their adapters."""
+"""Search session of the command and of the page: one backbone, the galleries that were indexed with it, and their adapters."""
 
 import threading
 from collections.abc import Sequence
@@ -112,7 +112,7 @@ class Session:
             return scores
 
     def probe(self, name: str, query: str, row: int) -> Probe:
-        """What an adapter makes of the order of the frames of a video."""
+        """Temporal probe of a video: what an adapter makes of the order of its frames."""
         with self._lock:
             gallery, encoder = self.gallery(name), self.encoder
             adapter, clip = self._shelf.adapter(name), gallery.clip(_checked(gallery, row))

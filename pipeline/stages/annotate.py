@@ -1,4 +1,4 @@
-"""Read the publisher's annotations into the one table of videos and the one of captions, and find the file of each video."""
+"""Read the publisher's annotations into one table of videos and one of captions, and find each video's file."""
 
 import argparse
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ def _about(
     expected: Mapping[str, tuple[int | None, int | None]],
     different: list[str],
 ) -> dict[str, Any]:
-    """What the card says that is in none of the tables."""
+    """Facts for the card that are in none of the tables."""
     known = asdict(about) if (about := getattr(source, "ABOUT", None)) else {"title": args.dataset, "deviations": []}
     listed = args.raw / "sources.json"
     return known | {

@@ -17,7 +17,7 @@ def add_split(parser: argparse.ArgumentParser, *, prefix: str = "") -> None:
 
 
 def split_files(args: argparse.Namespace, prefix: str = "") -> Files:
-    """What `add_split` was given."""
+    """The files given to the options of `add_split`."""
     videos, captions, text = (getattr(args, f"{prefix}{name}") for name in ("videos", "captions", "text"))
     return Files(videos=videos, captions=captions, text=text, clips=args.clips)
 
@@ -31,7 +31,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 
 
 def training_parser(description: str | None) -> argparse.ArgumentParser:
-    """What every training is given: its settings, its data, its machine. No file of the test split is among them."""
+    """Parser with the arguments of every training: its settings, its data, its machine. No file of the test split is among them."""
     parser = argparse.ArgumentParser(description=description)
     add_settings(parser, Training)
     for split in ("train", "val"):
@@ -42,7 +42,7 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def training_files(args: argparse.Namespace) -> tuple[Files, Files]:
-    """What `training_parser` was given: train and val."""
+    """The files given to the options of `training_parser`: train and val."""
     return split_files(args, "train_"), split_files(args, "val_")
 
 

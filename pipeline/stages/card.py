@@ -1,4 +1,4 @@
-"""Rule card: what this copy of a dataset is, as a page to read and as facts for the report."""
+"""Describe this copy of a dataset, as a page to read and as facts for the report."""
 
 import argparse
 import math

@@ -1,4 +1,4 @@
-"""Pin what was downloaded: one line of SHA-256 and name for each raw file, which `sha256sum --check` reads as well."""
+"""Pin the downloaded raw files: a line of SHA-256 and name for each, which `sha256sum --check` reads as well."""
 
 import argparse
 from concurrent.futures import ThreadPoolExecutor

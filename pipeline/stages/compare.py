@@ -57,7 +57,7 @@ def to_text(about: dict[str, Any], found: Sequence[Difference]) -> str:
 
 
 def _about(args: argparse.Namespace, run: Run, seeds: Sequence[int], settings: Score) -> dict[str, Any]:
-    """What was compared, and how."""
+    """Description of the comparison: its subjects, and how it was made."""
     keys = ("dataset", "backbone", "gallery_hash", "missing_hash", "queries")
     about = {"a": args.a, "b": args.b} | {key: run.metrics[key] for key in keys}
     about |= {"videos": len(run.hits), "probe_queries": int(run.sizes[:, 6].sum()), "seeds": list(seeds)}

@@ -1,4 +1,7 @@
-"""Write docs/configuration.md, the page of all settings, and docs/params.schema.json, by which editors check params.yaml (`make docs`)."""
+"""Write the page of all settings, and the JSON schema by which editors check params.yaml (`make docs`).
+
+The page is docs/configuration.md, the schema docs/params.schema.json.
+"""
 
 import argparse
 import json

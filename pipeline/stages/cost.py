@@ -1,4 +1,7 @@
-"""What every method and recipe costs on a backbone, without training and without its weights: parameters, dead ones, work, file."""
+"""Count parameters, dead ones, work and file size of every method and recipe on a backbone, before any training.
+
+The backbone's weights are not needed.
+"""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""DVC and Snakemake in one folder: run waiting stages of DVC at once, take over what the other tool has made, write `deps` of dvc.yaml."""
+"""Let DVC and Snakemake share a folder: run waiting stages at once, take over results, write `deps` of dvc.yaml.
+
+The stages are DVC's; the results are those that the other tool has made.
+"""
 
 import argparse
 import os

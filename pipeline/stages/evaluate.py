@@ -1,4 +1,4 @@
-"""Finished runs of one method -> the metrics file that DVC compares."""
+"""Average the finished runs of one method over its seeds -> the metrics file that DVC compares."""
 
 import argparse
 from pathlib import Path

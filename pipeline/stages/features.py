@@ -1,4 +1,4 @@
-"""Rule features: what the frozen bottom of one tower makes of the videos or the captions of one split, in one HDF5 file."""
+"""Run the frozen bottom of one tower on the videos or the captions of one split -> one HDF5 file."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rule frames: the sampled frames of the clips of one split, in one HDF5 file."""
+"""Sample frames from the clips of one split -> one HDF5 file."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How far up each tower runs leave CLIP alone, from the architecture alone: one JSON line in for all runs, one out.
+"""Find how far up each tower runs leave CLIP alone, by architecture only: one JSON line in for all runs, one out.
 
 The workflow asks this before it plans, so that a run lists the one store it reads among its inputs (pipeline/rules/plan.py).
 """

@@ -1,4 +1,4 @@
-"""Rule index: a gallery as one or several adapters see it, ready to be searched. Run again, it brings the indexes up to date.
+"""Index a gallery for search, as one or several adapters see it. Run again, it brings the indexes up to date.
 
 A gallery is the split of a dataset that the workflow has prepared, or any folder of videos. Without --adapter it is seen by plain CLIP.
 """

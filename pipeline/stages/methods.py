@@ -1,4 +1,4 @@
-"""The table of docs/methods.md: what each method attaches, where it starts, what it sees. `make docs` writes it."""
+"""Write the table of docs/methods.md: what each method attaches, where it starts, what it sees (`make docs`)."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Say what made the numbers of a run, and check by hashes that its files belong together. Exit code 1 if they do not."""
+"""Say what made a run's numbers, and check by hashes that its files belong together. Exit code 1 if they do not."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""Choose a learning rate on validation: one short training for each gain, all methods with the same number of them."""
+"""Choose a learning rate on validation: one short training for each gain, as many for every method."""
 
 import shutil
 from pathlib import Path

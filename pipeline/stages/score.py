@@ -1,4 +1,4 @@
-"""Embeddings -> metrics.json."""
+"""Score embeddings: ranks, metrics and their intervals -> metrics.json."""
 
 import argparse
 import json

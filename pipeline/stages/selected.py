@@ -1,4 +1,4 @@
-"""The metrics and learning curves of the method that params.yaml selects, under names that do not change with the method.
+"""Copy the metrics and learning curves of the method that params.yaml selects to names that are always the same.
 
 DVC compares a file with the same file of another revision, so this is what two experiments with different methods are compared by.
 """

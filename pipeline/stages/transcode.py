@@ -1,4 +1,4 @@
-"""Rule transcode: the canonical clips of one shard of a dataset's videos, and a report with one row a video.
+"""Transcode one shard of a dataset's videos to canonical clips, with a report of one row a video.
 
 A shard that was stopped goes on after its last clip, and what a finished one made of the same files is not made again: a corrected caption
 does not cost hours. Videos without a file are fetched one by one and deleted after their clip is made.

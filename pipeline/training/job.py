@@ -58,7 +58,7 @@ def scaled(settings: Training, gain: float) -> Training:
 
 
 def _header(settings: Training, clip: FrozenClip, about: dict[str, Any], *, config: dict[str, Any], seed: int) -> dict[str, Any]:
-    """What an adapter belongs to."""
+    """The header of an adapter: the run, backbone, data, seed and code that it belongs to."""
     return {
         "run": settings.run,
         "config": config,

@@ -31,7 +31,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass
 class Progress:
-    """What is known after some steps. `alive` marks the entries of each trained tensor that ever received a gradient.
+    """Progress of a training after some steps. `alive` marks the entries of each trained tensor that ever received a gradient.
 
     `part` is the epoch under way: its `steps` so far, and the sums of `loss`, `videos`, `seconds` and seconds `waited` for data.
     """
@@ -123,7 +123,7 @@ def _remaining(split: Split, progress: Progress, *, settings: Train, seed: int) 
 
 @dataclass
 class _Run:
-    """What every epoch needs: `steps` steps of `pairs` pairs."""
+    """The parts of a training that every epoch needs. An epoch is `steps` steps of `pairs` pairs."""
 
     clip: FrozenClip
     work: step.Step

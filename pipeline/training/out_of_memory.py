@@ -1,4 +1,4 @@
-"""What to do when memory ends, in one sentence."""
+"""Advice for when memory runs out, in one sentence."""
 
 import re
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def explained(*, settings: Train, rows: int, device: torch.device, where: str) -
 
 
 def advice(settings: Train, *, rows: int) -> str:
-    """What makes a step smaller without another result: never the batch, whose pairs are each other's negatives."""
+    """Settings that make a step smaller with the same result: never the batch, whose pairs are each other's negatives."""
     now = min(settings.chunk or rows, rows)
     steps = []
     if now > 1:

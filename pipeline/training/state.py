@@ -1,4 +1,4 @@
-"""What a training goes on from: the last two states on the disk, each whole."""
+"""Training state on the disk, to resume from: the last two, each whole."""
 
 import os
 from dataclasses import dataclass

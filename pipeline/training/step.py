@@ -75,7 +75,7 @@ class Step:
         loss = contrastive(scores(texts, frames, mask=masks, temperature=self.clip.query_temperature), scale=self.clip.logit_scale)
         self.scaler.scale(loss).backward()
         if not self.team.first:
-            # What the loss itself trains, the temperature, has its whole gradient in every process, and is to be counted once.
+            # The temperature, which the loss itself trains, has its whole gradient in every process, and is to be counted once.
             for gradient in (p.grad for p in self.clip.trained().values() if p.grad is not None):
                 gradient.zero_()
         mine = self.team.share(np.arange(total))

@@ -1,4 +1,4 @@
-"""What a video file is, read from its packets and never believed from its name."""
+"""Facts of a video file, read from its packets and never believed from its name."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

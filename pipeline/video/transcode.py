@@ -105,7 +105,7 @@ def _refuse_impossible(settings: ClipFormat, start: float, end: float | None) ->
 
 
 def _cut(found: Probe, *, settings: ClipFormat, start: float, end: float | None) -> tuple[Cut, float, str]:
-    """What to take of the video, how many seconds of it should be there (0 if nothing says it), and "" or what it lacks.
+    """The part of the video to take, the seconds of it that should be there (0 if nothing says it), and "" or what it lacks.
 
     Raises ValueError if it ends before `start`.
     """

@@ -18,7 +18,7 @@ from pipeline.datasets.fetch.content import check_digest
 
 @dataclass(frozen=True)
 class About:
-    """What a dataset's card says of it."""
+    """A dataset as its card describes it."""
 
     title: str
     homepage: str

@@ -1,4 +1,4 @@
-"""What is left of each split after transcoding: failures are rows with a reason, and a policy decides."""
+"""Splits after transcoding: failures are rows with a reason, and a policy decides what is left."""
 
 from pathlib import Path
 from typing import cast

@@ -21,13 +21,13 @@ from pipeline.core.files import refuse_small_disk
 
 CHUNK = 1 << 20
 SLACK = 10_000_000  # bytes, below which a ratio says nothing
-# What the libraries raise for bytes that are not what they should be. RuntimeError is a compression or a nesting they cannot do.
+# Errors of the libraries for bytes that are not what they should be. RuntimeError is a compression or a nesting they cannot do.
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError, RuntimeError, UnicodeError, struct.error)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may become at most."""
+    """Limits on what an archive may unpack to."""
 
     bytes: int = 50_000_000_000
     ratio: float = 100.0  # bytes unpacked for each byte of the archive

@@ -1,4 +1,4 @@
-"""What a file is, whatever its name says: how files of each kind begin, and digests."""
+"""Kind of a file by its content, whatever its name says: how files of each kind begin, and digests."""
 
 import hashlib
 import html
@@ -27,7 +27,7 @@ DIGITS = {"sha256": 64, "sha1": 40, "md5": 32, "gitblob": 40}
 
 @dataclass(frozen=True)
 class Fetched:
-    """What is under the name now."""
+    """A fetched file: its size in bytes and its SHA-256."""
 
     bytes: int
     sha256: str
@@ -67,7 +67,7 @@ def _hash(path: Path, name: str) -> str:
 
 
 def verified(path: Path, saying: str, *, kind: str, size: int | None, digest: str) -> Fetched:
-    """What `path` is. ValueError, a sentence that begins with `saying`, if it is something else than was promised."""
+    """Size and SHA-256 of `path`. ValueError, a sentence that begins with `saying`, if it is something else than was promised."""
     check_kind(path, kind, saying=saying)
     length = path.stat().st_size
     if size is not None and length != size:

@@ -96,7 +96,7 @@ def shown(url: str) -> str:
 
 
 class _Part:
-    """What is there of a download, and the validator of the version it belongs to: "" if it cannot be continued."""
+    """The part of a download that is there, and the validator of the version it belongs to: "" if it cannot be continued."""
 
     def __init__(self, target: Path, url: str, login: tuple[str, str] | None) -> None:
         self.path, self.about = (target.with_name(f".{target.name}.part{end}") for end in ("", ".json"))
@@ -205,7 +205,7 @@ def _copy(answer: requests.Response, part: _Part, *, size: int | None) -> None:
 
 
 def _failure(answer: requests.Response, part: _Part) -> Exception:
-    """What an answer that brings no file means."""
+    """The error that an answer without a file means."""
     status, host = answer.status_code, urlsplit(answer.url).hostname
     if status in (404, 410):
         part.discard()

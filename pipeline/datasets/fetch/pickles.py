@@ -26,7 +26,7 @@ class _Plain(pickle._Unpickler):
 
 
 def load(path: Path, *, most: int = 200_000_000) -> Any:
-    """What `path` holds: dict, list, tuple, str, int, float, bool, bytes and None, within each other; nothing else is made.
+    """The value in `path`: dict, list, tuple, str, int, float, bool, bytes and None, within each other; nothing else is made.
 
     The byte strings of Python 2 are read as UTF-8. `most`: bytes. Raises ValueError for a file that is larger, not whole, not one
     pickle, wants anything else, or repeats itself without end.

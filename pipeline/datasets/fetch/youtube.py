@@ -90,7 +90,7 @@ def _unfit(video: dict[str, Any], **_: Any) -> str | None:
 
 
 def _meaning(error: YoutubeDLError, *, name: str) -> Exception:
-    """What the error says about the video, in yt-dlp's first line without the queries of its addresses."""
+    """The error to raise for a video, worded as yt-dlp's first line without the queries of its addresses."""
     line = " ".join(str(error).strip().partition("\n")[0].split()).removeprefix("ERROR: ")
     line = re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", line)[:300].rstrip(". ")
     number = re.search(r"\[Errno (\d+)\]", line)

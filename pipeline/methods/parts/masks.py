@@ -16,6 +16,6 @@ def hide_keys(keys: Tensor, *, queries: int, copies: int) -> Tensor | None:
 
 
 def causal(tokens: Tensor) -> Tensor:
-    """What to add to the scores of tokens (B, L, D) that see those before them, (L, L), however many they are."""
+    """Causal mask (L, L), to add to the attention scores of tokens (B, L, D) that see those before them, however many they are."""
     length = tokens.shape[1]
     return torch.full((length, length), float("-inf"), device=tokens.device).triu(1)

@@ -32,7 +32,7 @@ class Calibration(nn.Module):
 
 
 class Temporal(nn.Module):
-    """What the CLS tokens of a video's frames do between down and up (section 3.2): a transformer, and gains for the way up."""
+    """Temporal mixing of the CLS tokens of a video's frames between down and up (section 3.2): a transformer, and gains for the way up."""
 
     def __init__(self, width: int, *, length: int, middle: int, heads: int, calibrate: tuple[str, ...], cc: bool) -> None:
         super().__init__()

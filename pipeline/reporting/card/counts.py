@@ -1,4 +1,4 @@
-"""What is counted in one table of videos or captions of a dataset: lengths, defects, copies. `facts` puts it together."""
+"""Counts of one table of videos or captions of a dataset: lengths, defects, copies. `facts` puts them together."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ def seconds(videos: pd.DataFrame) -> pd.Series:
 
 
 def sources(videos: pd.DataFrame) -> pd.Series:
-    """What each video was taken from: its address, else the file that it is a part of; "" if neither is known."""
+    """The source of each video: its address, else the file that it is a part of; "" if neither is known."""
     segment = videos["start"].notna() | videos["end"].notna()
     return videos["src_url"].where(videos["src_url"] != "", videos["src_path"].where(segment, ""))
 

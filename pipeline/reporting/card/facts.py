@@ -1,4 +1,4 @@
-"""What this copy of a dataset is: facts of its tables, small and JSON-able. `pipeline.reporting.card.text` puts them into words."""
+"""Facts about this copy of a dataset, from its tables: small and JSON-able. `pipeline.reporting.card.text` puts them into words."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ PAIRS = (("test", "train"), ("test", "val"), ("val", "train"))  # what the first
 
 @dataclass(frozen=True)
 class Tables:
-    """What is counted. `used`: split -> its videos and captions after the policy, paragraphs joined; the rest holds all splits.
+    """The tables to count. `used`: split -> its videos and captions after the policy, paragraphs joined; the rest holds all splits.
 
     `videos`, `captions`: as the publisher gave them; `transcoded`: `videos` with what transcoding found.
     """
@@ -100,7 +100,7 @@ def _split(split: str, tables: Tables, *, videos: pd.DataFrame, captions: pd.Dat
 
 
 def _shared(one: tuple[pd.DataFrame, pd.DataFrame], other: tuple[pd.DataFrame, pd.DataFrame]) -> dict[str, Any]:
-    """What of `one` split is in the `other`, too: videos, and of the videos that are not, sources and captions."""
+    """Overlap of `one` split with the `other`: videos in both, and of the videos that are not, sources and captions."""
     videos, captions = one
     both = videos["video_id"].isin(other[0]["video_id"])
     videos, captions = videos[~both], captions[~captions["video_id"].isin(other[0]["video_id"])]

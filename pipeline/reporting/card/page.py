@@ -41,7 +41,7 @@ def _link(url: str) -> str:
 
 
 def _about(about: Facts) -> list[str]:
-    """What is known of the publisher, and where the files came from."""
+    """The card's facts about the publisher, and where the files came from."""
     rows = [(name, about.get(name)) for name in ("protocol", "homepage", "licence", "citation")]
     known = [f"**{name.capitalize()}.** {_link(value) if name == 'homepage' else escape(value)}" for name, value in rows if value]
     sources = [[s.get("name", ""), s.get("url", ""), s.get("digest") or "none recorded"] for s in about.get("sources") or ()]

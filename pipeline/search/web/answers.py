@@ -1,4 +1,4 @@
-"""What the session finds, as the page reads it."""
+"""Answers of the session, in the form that the page reads."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -78,7 +78,7 @@ def probe(session: Session, name: str, video_id: str, sentence: str) -> Answer:
 
 
 def index(gallery: Gallery) -> Answer:
-    """What the page says of an index before a search."""
+    """Facts about an index that the page shows before a search."""
     about = gallery.about
     facts = {key: about[key] for key in ("gallery", "run", "seed", "kind", "search")}
     counts = {"videos": about["num_videos"], "captions": about["num_captions"], "skipped": len(about["skipped"])}

@@ -1,4 +1,4 @@
-"""What a request asks for, read strictly: what is unknown, missing or out of bounds is refused in one sentence."""
+"""Parameters of a request, read strictly: anything unknown, missing or out of bounds is refused in one sentence."""
 
 import math
 import re

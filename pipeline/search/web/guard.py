@@ -1,4 +1,4 @@
-"""What stands before every request: who may ask, how long sending may take, and what each answer says to the browser."""
+"""Guard before every request: who may ask, how long sending may take, and what each answer says to the browser."""
 
 import asyncio
 import json

@@ -33,7 +33,7 @@ class Worker:
         self._refresh()
 
     async def do(self, work: Callable[[Session], Result], *, after: Callable[[], None] | None = None) -> Result:
-        """What `work` makes of the session. Work with a file says what comes `after` it, also where it is never begun: the file goes.
+        """The result of `work` on the session. Work with a file says what comes `after` it, even if it never starts: the file goes.
 
         Refused: a full queue, work that takes too long, and what `work` says by a ValueError.
         """
@@ -61,7 +61,7 @@ class Worker:
             raise Refused(503, f"this takes more than {SECONDS:g} seconds; try again, or with a shorter video") from error
 
     def close(self) -> None:
-        """What waits is not done any more; what runs ends first."""
+        """End the threads: waiting work is dropped, running work ends first."""
         for thread in (self._searches, self._files):
             thread.shutdown(cancel_futures=True)
 
