@@ -8,7 +8,7 @@ export PYTHONHASHSEED := 0
 # Bars with the time that is left are for people.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(MAKE_TERMOUT),,--quiet)
 
-.PHONY: setup run search field test bench check format deps docs clean
+.PHONY: setup run search field test quick bench check format deps docs clean
 
 setup: .venv/ready .venv/plots.html
 
@@ -41,8 +41,13 @@ field: setup
 	snakemake --snakefile Snakefile --directory field --cores all
 	@cat field/results/*/table.txt
 
+# More words for pytest: make test ARGS=--durations=30.
 test: setup
-	python -m pytest
+	python -m pytest $(ARGS)
+
+# All but the workflow as processes, the browser and the kills: minutes instead of a quarter of an hour.
+quick: setup
+	python -m pytest -m "not cluster and not workflow and not browser and not kills" $(ARGS)
 
 bench: setup
 	python -m benchmarks.step $(ARGS)

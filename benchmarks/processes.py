@@ -12,7 +12,9 @@ from pipeline.runtime.distributed import Team, join, leave
 
 def together(work: Callable[[Team], Any], *, size: int) -> list[Any]:
     """Results of `work`, which can be pickled, from each process of a team."""
-    context = multiprocessing.get_context("spawn")
+    # Forks of a process that has imported and nothing else: torch and open_clip take seconds, in each process again.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipeline.training.loop"])
     results = context.SimpleQueue()
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     port = store.port

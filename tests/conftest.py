@@ -7,6 +7,45 @@ import torch
 from pipeline.clip import FrozenClip, build
 from pipeline.runtime import device
 
+# Marks of the tests that `make quick` leaves out, by what their ids begin with.
+MARKS = {
+    "workflow": (  # start Snakemake, DVC or a stage as a process
+        "workflow/",
+        "cluster/test_dvc.py",
+        "cluster/test_profile.py",
+        "cluster/test_slurm.py",
+        "reporting/test_plots.py",
+        "search/test_index_stage.py",
+        "search/test_search_stage.py",
+        "test_adding_a_method.py",
+    ),
+    "browser": ("search/web/test_page.py",),
+    "kills": (
+        "core/test_locks.py::test_locks_of_a_living_snakemake",
+        "inputs/test_kill.py",
+        "search/test_index_stage.py",
+        "training/test_step.py::test_jobs_of_one_machine",
+    ),
+}
+# What begins first, so that no long test is left to one process at the end; then the rest of `workflow`, then all others.
+LONGEST = ("workflow/test_dvc.py", "cluster/test_slurm.py", "workflow/")
+
+
+def pytest_collection_modifyitems(items):
+    """Set the marks, and put what takes longest first: of two processes one makes the shared checkout and the other has no need of it."""
+    names = {item: item.nodeid.removeprefix("tests/") for item in items}
+    for mark, places in MARKS.items():
+        for item in items:
+            if names[item].startswith(places):
+                item.add_marker(mark)
+
+    def turn(item):
+        place = next((number for number, start in enumerate(LONGEST) if names[item].startswith(start)), len(LONGEST))
+        return place, item.get_closest_marker("workflow") is None
+
+    items.sort(key=turn)
+
+
 SMALL = {
     "embed_dim": 16,
     "quick_gelu": True,

@@ -9,8 +9,7 @@ import pytest
 
 from pipeline.config.params import load_params
 from pipeline.config.resolve import shape_of
-from tests.adapters.test_encoder import ROOT, write_adapter, write_backbone
-from tests.adapters.test_loaded import write_videos
+from tests.adapters.files import ROOT, write_adapter, write_backbone, write_videos
 
 PAGE = (ROOT / "docs/adapters.md").read_text(encoding="utf-8")
 CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)

@@ -3,32 +3,19 @@
 import random
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.adapters.encoder import Encoder
-from pipeline.clip import FrozenClip, build, load_backbone
-from pipeline.config.schema import Backbone, Train
-from pipeline.evaluation import embed
-from pipeline.inputs.frames import Videos
-from pipeline.inputs.split import Split
-from pipeline.runtime import device
+from pipeline.config.schema import Backbone
+from tests.adapters.alone import CPU, frames_of
+from tests.adapters.files import ROOT, SHAPE, TEXTS, write_adapter, write_backbone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-ROOT = Path(__file__).parents[2]
-CPU = torch.device("cpu")
-SHAPE = {
-    "frames": {"number": 4, "size": 64, "grid": "centres"},
-    "words": 12,
-    "clips": {"short_side": 64, "fps": 6, "crf": 20, "seconds": 0.0, "pixels": "square"},
-}
 # The default run, methods that train LayerNorms, biases, heads, weights, and one that weighs frames by each query.
 RUNS = {
     "zero_shot": {},
@@ -41,41 +28,6 @@ RUNS = {
     "cached_head": {},
     "cm_adapter": {"pooling": "query"},
 }
-TEXTS = ["a red star", "a blue circle moves left", "the green square spins"]
-
-
-def frames_of(seed=1, number=70):
-    """More videos than a batch has; every third has two padded frames."""
-    generator = torch.Generator().manual_seed(seed)
-    frames = torch.randint(0, 256, (number, 4, 3, 64, 64), dtype=torch.uint8, generator=generator)
-    mask = torch.ones(number, 4, dtype=torch.bool)
-    mask[::3, 2:] = False
-    return frames, mask
-
-
-def write_backbone(path, seed=0):
-    """clip-tiny with random weights, of which none is at its usual start."""
-    torch.manual_seed(seed)
-    model = build("clip-tiny")
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(0.1 * torch.randn_like(parameter))
-    save_file({name: value.contiguous().clone() for name, value in model.state_dict().items()}, path)
-    return path
-
-
-def write_adapter(path, weights, run, config=None, *, seed=3, without=(), **changes):
-    """An adapter whose tensors have moved, as training would move them."""
-    clip = load_backbone(Backbone("clip-tiny", str(weights)))
-    torch.manual_seed(seed)
-    method = methods.load(run, config=config or {})
-    methods.attach(clip, method, shape=methods.Shape(4, 12))
-    tensors = {name: p.detach() + 0.05 * torch.randn_like(p) for name, p in clip.trained().items() if name not in without}
-    header = {"run": run, "config": dict(vars(method)), "shape": SHAPE, "train": asdict(Train()), "dataset": "toy", "seed": 0}
-    header |= {"backbone": clip.name, "backbone_digest": clip.digest} | changes
-    checkpoint.save(path, tensors, header={key: value for key, value in header.items() if value is not None})
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -94,42 +46,10 @@ def opened(folder, *runs):
     return encoder
 
 
-@dataclass
-class Source:
-    """The frames as a store."""
-
-    video_ids: list = field(default_factory=lambda: [str(number) for number in range(70)])
-    num_frames: int = 4
-    level: int = 0
-
-    def __len__(self):
-        return len(self.video_ids)
-
-    def batch(self, rows):
-        frames, mask = frames_of()
-        return Videos(frames[rows], mask[rows])
-
-
-def alone(folder, *runs):
-    """What `embed` makes of each with nothing but its adapter; written to files. Run in a process of its own."""
-    (run,) = runs
-    device.prepare(CPU, threads=1, seed=0)
-    clip: FrozenClip = load_backbone(Backbone("clip-tiny", f"{folder}/weights.safetensors"))
-    source = Path(folder, f"{run}.safetensors")
-    methods.attach(clip, methods.load(run, config=checkpoint.read_header(source)["config"]), shape=methods.Shape(4, 12))
-    checkpoint.load_into(clip, source)
-    captions = np.zeros(len(TEXTS), np.int64)
-    split = Split(Source(), None, clip.tokenize(TEXTS, num_words=12), captions, captions.astype(bool), TEXTS)
-    made = embed.embed(clip, split, device=CPU)
-    np.savez(Path(folder, f"{run}.npz"), text=made.text, video=made.video)
-
-
 @pytest.fixture(scope="module")
 def expected(folder):
     """Texts and videos of each run, from a process with that adapter alone."""
-    for run in RUNS:
-        code = f"from tests.adapters.test_encoder import alone; alone({str(folder)!r}, {run!r})"
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "tests.adapters.alone", str(folder), *RUNS], cwd=ROOT, check=True)
     return {run: dict(np.load(folder / f"{run}.npz")) for run in RUNS}
 
 

@@ -13,20 +13,8 @@ import pipeline
 from pipeline.adapters.encoder import Encoder
 from pipeline.config.dataset import Clips, Frames
 from pipeline.config.schema import Backbone
-from pipeline.motion import files, scene
 from pipeline.video.files import read_video
-from tests.adapters.test_encoder import ROOT, SHAPE, TEXTS, write_adapter, write_backbone
-
-
-def write_videos(folder):
-    """Two video files of other forms."""
-    folder.mkdir()
-    for kind, verb in (("mp4", "up"), ("avi", "left")):
-        form = files.Form(kind, 160, 120, 12, 2.0, 0)
-        files.write(
-            scene.Scene((scene.Thing("square", "blue", "big", verb, 0.3, 0.5),), ("light", 2)), folder / f"{verb}.{kind}", form=form, seed=1
-        )
-    return sorted(folder.iterdir())
+from tests.adapters.files import ROOT, SHAPE, TEXTS, write_adapter, write_backbone, write_videos
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pipeline.evaluation.score import gallery_hash, score
 from pipeline.evaluation.validation import similarities
 from pipeline.inputs.split import Split
 from tests.conftest import small_clip
-from tests.training.test_loop import Memory
+from tests.training.planted import Memory
 
 WORDS = 12
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ import torch
 from pipeline.config.dataset import Clips
 from pipeline.stages import index as stage
 from pipeline.video.transcode import transcode
-from tests.adapters.test_encoder import SHAPE, write_adapter, write_backbone
+from tests.adapters.files import SHAPE, write_adapter, write_backbone
 
 ROOT = Path(__file__).parents[2]
 RUNS = {"zero_shot": {}, "vop": {}, "mv_adapter": {"middle": 32}, "full_finetune": {}, "cm_adapter": {"pooling": "query"}}

@@ -14,7 +14,7 @@ import h5py
 import pytest
 
 from pipeline.search.index import Gallery
-from tests.adapters.test_encoder import write_adapter
+from tests.adapters.files import write_adapter
 from tests.search.conftest import ROOT, make_video
 
 # One video a batch, so that there are many moments to be killed at.

@@ -20,7 +20,7 @@ from pipeline.inputs.split import Split
 from pipeline.runtime import device
 from pipeline.search.session import MAX_QUERY, Session
 from pipeline.video.sample import sampled
-from tests.adapters.test_encoder import SHAPE, write_adapter, write_backbone
+from tests.adapters.files import SHAPE, write_adapter, write_backbone
 from tests.search.conftest import RUNS, make_video
 
 TEXTS = [f"caption {order} of {number}" for number in range(7) for order in range(2)]

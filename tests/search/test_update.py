@@ -17,7 +17,7 @@ from pipeline.search import build, folder
 from pipeline.search.index import Gallery
 from pipeline.video.files import read_video
 from pipeline.video.transcode import transcode
-from tests.adapters.test_encoder import SHAPE, write_adapter, write_backbone
+from tests.adapters.files import SHAPE, write_adapter, write_backbone
 from tests.search.conftest import make_video
 
 

@@ -12,77 +12,18 @@ from pipeline.config.schema import Score, Train
 from pipeline.evaluation.embed import embed
 from pipeline.evaluation.score import score
 from pipeline.evaluation.validation import validation
-from pipeline.inputs.frames import Videos
-from pipeline.inputs.split import Split, reverse
-from pipeline.runtime.distributed import ALONE
+from pipeline.inputs.split import reverse
 from pipeline.runtime.signals import Stopped
 from pipeline.training import loop
 from pipeline.training.step import Step
 from tests.conftest import small_clip
+from tests.training.planted import fit, planted
 
-WORDS = 12
 NAMES = [name for name in methods.names() if name != "zero_shot"]
 # Of the small CLIP, where 2e-2 for attached and 1e-3 for CLIP's own tensors are too high or too low.
 RATES = {name: {"clip_lr": 3e-2} for name in ("bias", "ln", "proj")} | {
     name: {"lr": 3e-3} for name in ("visual_text_adapter", "video_text_adapter")
 }
-COLOURS = ("red", "green", "blue", "white", "black", "yellow", "purple", "orange")
-
-
-class Memory:
-    """Frames in memory with the interface of the store."""
-
-    kind, level = "frames", 0
-
-    def __init__(self, frames, mask):
-        self.pictures, self.mask = torch.from_numpy(frames), torch.from_numpy(mask)
-        self.video_ids = [f"v{i}" for i in range(len(frames))]
-        self.num_frames = frames.shape[1]
-
-    def __len__(self):
-        return len(self.pictures)
-
-    def batch(self, rows):
-        return Videos(self.pictures[rows], self.mask[rows])
-
-
-def planted(clip, videos=48, captions=2, seed=0):
-    """Videos of one flat grey level among eight, named by a colour word: learnable, unknown to random weights."""
-    rng = np.random.default_rng(seed)
-    kind = np.arange(videos) % 8
-    frames = np.empty((videos, 4, 3, 32, 32), np.uint8)
-    for row, k in enumerate(kind):
-        frames[row] = 16 + 30 * k + rng.integers(0, 8, (4, 3, 1, 1))
-    owner = np.repeat(np.arange(videos), captions)
-    texts = [f"a {COLOURS[kind[v]]} picture" for v in owner]
-    return Split(
-        store=Memory(frames, np.ones((videos, 4), bool)),
-        text=None,
-        ids=clip.tokenize(texts, num_words=WORDS),
-        video=owner,
-        directed=np.zeros(len(owner), bool),
-        caption_ids=[f"c{i}" for i in range(len(owner))],
-    )
-
-
-def fit(name, tmp_path, *, state="state.pt", config=None, report=print, workers=0, save_every=0, team=ALONE, gallery=16, **settings):
-    torch.manual_seed(7)
-    clip = methods.attach(small_clip(), methods.load(name, config=config or {}), shape=methods.Shape(4, WORDS))
-    values = Train(**({"epochs": 3, "batch": 8, "lr": 1e-2, "clip_lr": 1e-3} | settings))
-    tensors, progress = loop.train(
-        clip,
-        (planted(clip), planted(clip, videos=gallery, captions=1, seed=1)),
-        settings=values,
-        seed=5,
-        device=torch.device("cpu"),
-        state=tmp_path / state,
-        fingerprint="f",
-        report=report,
-        workers=workers,
-        save_every=save_every,
-        team=team,
-    )
-    return clip, tensors, progress
 
 
 class Killed(Exception):

@@ -19,7 +19,7 @@ from pipeline.training import out_of_memory, step
 from pipeline.training.loss import contrastive
 from tests.conftest import small_clip
 from tests.methods.cases import SHAPE, cases, title
-from tests.training.test_loop import fit, planted
+from tests.training.planted import fit, planted
 
 CPU = torch.device("cpu")
 TRAINABLE = [case for case in cases() if case[0] != "zero_shot"]

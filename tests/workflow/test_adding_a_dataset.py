@@ -43,6 +43,9 @@ def own(finished, tmp_path_factory):
     (checkout.folder / "captions.csv").write_text(BLOCKS["captions.csv"], encoding="utf-8")
     checkout.edit("params.yaml", lambda text: re.sub(r"\ndatasets:\n", f"\ndatasets:\n{BLOCKS['params.yaml']}", text))
     checkout.edit("params.yaml", lambda text: text.replace("datasets: [motion]", "datasets: [mine]"))
+    # Two methods are every method of this run: each costs three starts of torch.
+    checkout.edit("params.yaml", lambda text: text.replace("[zero_shot, full_finetune, vop, mv_adapter]", "[zero_shot, vop]"))
+    checkout.edit("params.yaml", lambda text: text.replace("method: mv_adapter", "method: vop"))
     done = checkout.run(*COMMAND.split())
     assert done.returncode == 0, done.stdout + done.stderr
     return checkout
@@ -76,7 +79,7 @@ def test_the_splits_of_the_page_stand_and_every_caption_is_in_one(own):
 
 def test_every_method_is_in_the_report_beside_the_dataset(own):
     page = (own.folder / "results/mine/report.html").read_text()
-    assert all(method in page for method in ("zero_shot", "vop", "mv_adapter"))
+    assert all(method in page for method in ("zero_shot", "vop"))
     metrics = json.loads((own.folder / "runs/mine/clip-tiny/vop/0/metrics.json").read_text())
     assert metrics["gallery"] == json.loads((own.folder / "results/mine/card.json").read_text())["splits"]["test"]["videos"] >= 2
     assert metrics["probe"] is None

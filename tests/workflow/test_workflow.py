@@ -120,7 +120,8 @@ def test_scores_from_stored_features_are_those_from_frames(checkout):
     assert np.array_equal(similarities(embeddings.load(path)[0]), stored)
 
 
-def test_a_store_that_a_method_may_not_use_stops_before_anything_is_planned(checkout):
+def test_a_store_that_a_method_may_not_use_stops_before_anything_is_planned(tmp_path):
+    checkout = fresh(tmp_path)
     checkout.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {store: 2}}"))
     done = checkout.snakemake("-n")
     lines = [line for line in done.output.splitlines() if "params.yaml" in line]
@@ -184,7 +185,8 @@ def test_another_learning_rate_of_one_method_retrains_that_method(checkout):
         ("vop, mv_adapter]", "vop, mv_adaptor]", "run.methods names 'mv_adaptor'; did you mean 'mv_adapter'?"),
     ],
 )
-def test_a_typo_stops_before_anything_is_planned(checkout, old, new, sentence):
+def test_a_typo_stops_before_anything_is_planned(tmp_path, old, new, sentence):
+    checkout = fresh(tmp_path)
     checkout.edit("params.yaml", lambda text: text.replace(old, new))
     done = checkout.snakemake("-n")
     assert done.returncode == 1
@@ -241,8 +243,7 @@ def test_a_corrupt_frames_file_is_named_and_leaves_no_adapter(checkout):
 
 
 def test_an_adapter_of_another_backbone_is_refused(checkout):
-    seeds = checkout.folder / "params.yaml"
-    seeds.write_text(seeds.read_text().replace("pairs: 600", "pairs: 300"))
+    checkout.edit("params.yaml", lambda text: text.replace("pairs: 100", "pairs: 50"))
     assert checkout.snakemake("work/clip-tiny/weights.safetensors").returncode == 0
     done = checkout.snakemake(f"{RUNS}/vop/0/embeddings.h5", "--allowed-rules", "embed", "--force")
     assert done.returncode == 1
