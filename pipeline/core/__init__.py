@@ -1,1 +1,1 @@
-"""Files, hashes, records, locks and numbers for all rooms; it knows no CLIP, no video and no settings, and imports no torch."""
+"""Files, hashes, records, locks, numbers and places for all rooms; it knows no CLIP, no video and no settings, and imports no torch."""

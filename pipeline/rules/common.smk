@@ -92,5 +92,5 @@ wildcard_constraints:
     seed=r"\d+",
     split="|".join(layout.SPLITS),
     shard=r"\d+",
-    tower="vision|text",
+    tower="|".join(layout.RAW),
     level=rf"\d+|{layout.FEATURES}",

@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.clip import FrozenClip, load_backbone
 from pipeline.config.settings import Features, Sampling, read
 from pipeline.core.code import fingerprint
-from pipeline.core.layout import FEATURES
+from pipeline.core.layout import FEATURES, RAW
 from pipeline.inputs import features
 from pipeline.inputs.frames import ClipStore
 from pipeline.runtime import device
@@ -55,7 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("dataset", "split", "level"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--tower", required=True, choices=("vision", "text"))
+    parser.add_argument("--tower", required=True, choices=tuple(RAW))
     parser.add_argument("--videos", type=Path, help="videos.parquet of the split, for vision")
     parser.add_argument("--clips", type=Path, help="folder that its out_path is relative to")
     parser.add_argument("--captions", type=Path, help="captions.parquet of the split, for text")
