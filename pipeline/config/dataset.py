@@ -74,8 +74,8 @@ class Own:
 
 @dataclass
 class Dataset:
-    """One dataset: where it comes from, how it is prepared and read. A benchmark needs no entry. What params.yaml leaves out is its
-    protocol's (pipeline/config/protocols.yaml), and only then the default here.
+    """One dataset: where it comes from, how it is prepared and read. A benchmark needs no entry. A key that params.yaml leaves out has
+    its protocol's value (pipeline/config/protocols.yaml), and only then the default here.
     """
 
     protocol: str = "default"  # or a paper's words, frames, clips and splits: `clip4clip`, `mv_adapter`, `vop` (docs/protocol.md)

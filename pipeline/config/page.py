@@ -15,7 +15,7 @@ HEAD = """# Configuration
 All keys of `params.yaml`, and of [`slurm/site.yaml`](#slurmsiteyaml). `make docs` writes this page from the comments in
 [`schema.py`](../pipeline/config/schema.py) and [`dataset.py`](../pipeline/config/dataset.py) of `pipeline/config/`; change it there.
 
-A key that is not here stops the run, and the message names its place and the nearest key. What is not set has its default; a dataset's
+A key that is not here stops the run, and the message names its place and the nearest key. Without a value it has its default; a dataset's
 [protocol](protocol.md#datasets) and a run's [recipe](methods.md#presets) come before the default, and `params.yaml` before them. The
 hyper-parameters of methods (`methods.<name>.config`) are in [methods.md](methods.md) and, with defaults, in `pipeline/methods/<file>.py`.
 
