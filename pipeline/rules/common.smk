@@ -15,6 +15,8 @@ from pipeline.config.params import check, known_files
 from pipeline.core import layout, locks
 from pipeline.core.code import ROOT, shown, sources
 from pipeline.datasets import folder
+
+# `resources` is a word of Snakemake's own.
 from pipeline.rules import gpus, plan, resources as demand, slurm
 from pipeline.video.command import recipe
 
