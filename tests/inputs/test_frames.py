@@ -1,6 +1,8 @@
 import errno
 import hashlib
 import json
+import multiprocessing
+import resource
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from pipeline.config.dataset import Clips, Frames
 from pipeline.core import files, progress
 from pipeline.inputs.frames import ClipStore, FrameStore, write_frames
 from pipeline.stages import frames as stage
+from pipeline.stages import guarded
 from pipeline.video.sample import read_frames
 from pipeline.video.transcode import transcode
 
@@ -136,22 +139,24 @@ def test_a_disk_known_to_be_too_small_is_refused_before_the_work(clips, tmp_path
 
 
 @pytest.mark.parametrize("limit", [100, 3000, 13000, 26500])
-def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(clips, tmp_path, limit):
-    program = f"""
-import resource, sys
-from pathlib import Path
-from pipeline.config.dataset import Frames
-from pipeline.stages import guarded
-from pipeline.inputs.frames import write_frames
-clips = [(video_id, Path(path)) for video_id, path in {[(v, str(p)) for v, p in clips]!r}]
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-target = Path({str(tmp_path / "frames.h5")!r})
-guarded(lambda: write_frames(target, clips, settings=Frames(number=4, size=32), attrs={{"dataset": "toy"}}))
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    said = done.stderr.splitlines()[-1]
-    assert said == f"error: {tmp_path / 'frames.h5'}: the file could not be written (File too large); free some disk and re-run"
+def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(clips, tmp_path, capfd, limit):
+    target = tmp_path / "frames.h5"
+
+    def write():
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+        try:
+            guarded(lambda: write_frames(target, clips, settings=SETTINGS, attrs=ATTRS))
+        finally:  # the sentence goes to a file too
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    # The limit is of a whole process, and a fork has torch already.
+    child = multiprocessing.get_context("fork").Process(target=write)
+    child.start()
+    child.join()
+    assert child.exitcode == 1
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said == f"error: {target}: the file could not be written (File too large); free some disk and re-run"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,7 +8,7 @@ import torch
 from pipeline.config.schema import Pretrain
 from pipeline.training import pretrain
 
-SETTINGS = Pretrain(pairs=1500, batch=50)
+SETTINGS = Pretrain(pairs=750, batch=25)
 
 
 def run():

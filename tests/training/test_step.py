@@ -26,9 +26,9 @@ TRAINABLE = [case for case in cases() if case[0] != "zero_shot"]
 PAIRS = 7  # of no number of processes or pieces a multiple
 
 
-def attached(case, kind=torch.float64):
+def attached(case, kind=torch.float64, *, layers=3):
     name, config = case
-    clip = small_clip()
+    clip = small_clip(layers=layers)
     torch.manual_seed(3)
     methods.attach(clip, methods.load(name, config=config), shape=SHAPE).to(kind)
     torch.manual_seed(5)
@@ -182,7 +182,7 @@ def test_more_processes_than_pairs_are_refused(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile on a CPU needs g++")
 def test_compiled_towers_give_the_same_numbers_but_for_rounding():
-    clip = attached(("vop", {}), torch.float32)
+    clip = attached(("vop", {}), torch.float32, layers=1)  # each layer more is compiled for ten seconds more
     split = planted(clip, videos=4, captions=1)
     found = []
     for compiled in (False, True):

@@ -120,8 +120,7 @@ def test_scores_from_stored_features_are_those_from_frames(checkout):
     assert np.array_equal(similarities(embeddings.load(path)[0]), stored)
 
 
-def test_a_store_that_a_method_may_not_use_stops_before_anything_is_planned(tmp_path):
-    checkout = fresh(tmp_path)
+def test_a_store_that_a_method_may_not_use_stops_before_anything_is_planned(checkout):
     checkout.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {store: 2}}"))
     done = checkout.snakemake("-n")
     lines = [line for line in done.output.splitlines() if "params.yaml" in line]
