@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.params import load_params
+from pipeline.config.params import FILE, load_params
 from pipeline.config.parse import parse, refuse_unknown
 from pipeline.config.schema import Params, Score
 from pipeline.core import layout
@@ -100,7 +100,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", help="default: the only one that params.yaml runs")
     parser.add_argument("--backbone", help="default: that of params.yaml")
     parser.add_argument("--runs", type=Path, default=Path(layout.RUNS), help="folder of runs")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--params", type=Path, default=FILE)
     parser.add_argument("--seeds", type=int, nargs="+", help="default: all that both methods have")
     parser.add_argument("--resamples", type=int, help="draws of each interval and each test; default: score.bootstrap of params.yaml")
     parser.add_argument("--confidence", type=float, help="default: score.confidence of params.yaml")

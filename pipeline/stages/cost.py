@@ -11,7 +11,7 @@ import torch
 from pipeline.clip import FrozenClip, build
 from pipeline.config import protocols, recipes, registry
 from pipeline.config.dataset import Dataset
-from pipeline.config.params import load_params
+from pipeline.config.params import FILE, load_params
 from pipeline.config.parse import parse, refuse_unknown
 from pipeline.core.files import write_json
 from pipeline.core.progress import track
@@ -60,7 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--method", nargs="+", default=[], help="methods or recipes; without it all")
     parser.add_argument("--frames", type=int, help="other frames a video than the dataset's")
     parser.add_argument("--words", type=int, help="other tokens a caption than the dataset's")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--params", type=Path, default=FILE)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, help="to write")
     return parser.parse_args()

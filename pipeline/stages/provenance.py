@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.params import load_params
+from pipeline.config.params import FILE, load_params
 from pipeline.config.parse import refuse_unknown
 from pipeline.config.recipes import flat
 from pipeline.config.resolve import seeds_of
@@ -147,7 +147,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--params",
         type=Path,
-        default=Path("params.yaml"),
+        default=FILE,
         help="whose runs results/<dataset> and metrics/<dataset>/<method>.json stand for",
     )
     parser.add_argument("--clips", action="store_true", help="hash every clip as well")
