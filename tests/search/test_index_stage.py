@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -13,23 +14,45 @@ from pathlib import Path
 import h5py
 import pytest
 
+from pipeline.search import build
 from pipeline.search.index import Gallery
+from pipeline.stages import guarded
 from tests.adapters.files import write_adapter
 from tests.search.conftest import ROOT, make_video
 
-# One video a batch, so that there are many moments to be killed at.
-SLOW = "import pipeline.search.build as b; b.cut = lambda rows: [rows[i : i + 1] for i in range(len(rows))]"
+FORK = multiprocessing.get_context("fork")
 
 
 def environment():
     return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def started(world, *words):
-    code = f"{SLOW}; import sys; sys.argv = ['index', *{world.words(*words)!r}]; import pipeline.stages.index as s; s.guarded(s.main)"
-    return subprocess.Popen(
-        [sys.executable, "-c", code], cwd=world.home, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+class Started:
+    """The stage in a fork of this process, which has torch already: a new Python would be killed in its imports nearly always."""
+
+    def __init__(self, world, *words):
+        self.said = world.home / "said.txt"
+        self.child = FORK.Process(target=self._run, args=(world, words))
+        self.child.start()
+
+    def _run(self, world, words):
+        with self.said.open("w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", 1, closefd=False), os.fdopen(2, "w", 1, closefd=False)
+        # One video a batch, so that there are many moments to be killed at.
+        build.cut = lambda rows: [rows[i : i + 1] for i in range(len(rows))]
+        guarded(lambda: world.index(*words))
+
+    def ended(self, *, seconds=300):
+        """Whether it has ended by then."""
+        self.child.join(seconds)
+        return self.child.exitcode is not None
+
+    def kill(self):
+        """Its ffmpeg goes on."""
+        self.child.kill()
+        self.child.join()
 
 
 def run(home, *words):
@@ -49,9 +72,8 @@ def names(world):
 
 
 def finished(world):
-    output, _ = (process := started(world, "--folder", "videos")).communicate(timeout=300)
-    assert process.returncode == 0, output
-    return output
+    process = Started(world, "--folder", "videos")
+    assert process.ended() and process.child.exitcode == 0, process.said.read_text()
 
 
 def clips(world):
@@ -68,15 +90,12 @@ def test_killed_at_any_moment_it_leaves_the_old_index_or_the_new_one_and_goes_on
     generator, before, there, kills = random.Random(0), None, {}, 0
     for number in range(9):
         after = {path.relative_to(world.videos).as_posix() for path in world.videos.rglob("*.*")}
-        process, start = started(world, "--folder", "videos"), time.monotonic()
-        try:
-            process.wait(timeout=generator.uniform(0.3, 1) * whole)
+        process, start = Started(world, "--folder", "videos"), time.monotonic()
+        if process.ended(seconds=generator.uniform(0.1, 1) * whole):
             whole = min(whole, time.monotonic() - start)  # the machine may have had other work before
-        except subprocess.TimeoutExpired:
-            process.kill()  # its ffmpeg goes on
-            process.wait()
+        else:
+            process.kill()
             kills += 1
-        process.stdout.close()
         found = names(world)
         assert found in (before, after)
         assert {path: time for path, time in clips(world).items() if path in there}.items() <= there.items()
@@ -94,11 +113,10 @@ def test_killed_at_any_moment_it_leaves_the_old_index_or_the_new_one_and_goes_on
 
 
 def test_a_killed_first_build_transcodes_nothing_again(world):
-    process = started(world, "--folder", "videos")
-    while process.poll() is None and len(clips(world)) < 3:
-        time.sleep(0.01)
+    process = Started(world, "--folder", "videos")
+    while not process.ended(seconds=0.01) and len(clips(world)) < 3:
+        pass
     process.kill()
-    process.communicate()
     before = clips(world)
     assert len(before) >= 3
     finished(world)
@@ -110,14 +128,13 @@ def test_two_at_once_wait_for_each_other_and_say_so(world):
     folder.mkdir(parents=True)
     with (folder / ".lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        process = started(world, "--folder", "videos")
-        line = process.stdout.readline()
-        while line and "another process updates" not in line:
-            line = process.stdout.readline()
-        assert line == "another process updates gallery videos; waiting for its end\n"
+        process = Started(world, "--folder", "videos")
+        while not process.ended(seconds=0.01) and "another process updates" not in (said := process.said.read_text()):
+            pass
+        assert said.splitlines()[-1] == "another process updates gallery videos; waiting for its end"
         assert names(world) is None
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
+        fcntl.flock(held, fcntl.LOCK_UN)  # the fork has the open file too
+    assert process.ended() and process.child.exitcode == 0, process.said.read_text()
     assert len(names(world)) == 7
 
 
