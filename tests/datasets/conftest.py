@@ -3,15 +3,20 @@ from pathlib import Path
 
 import pytest
 
-PLACES = (os.environ.get("PETL_VTR_ANNOTATIONS"), Path(__file__).parents[3] / "shared" / "annotations")
+VARIABLE = "PETL_VTR_ANNOTATIONS"
+BESIDE = Path(__file__).parents[3] / "shared" / "annotations"
 
 
 @pytest.fixture(scope="session")
 def authentic():
     """A folder with the publishers' annotation files, one folder a dataset; licences forbid to keep them here."""
-    for place in filter(None, PLACES):
-        if Path(place).is_dir():
-            return Path(place)
-    pytest.skip(
-        "the publishers' annotation files are not here: set PETL_VTR_ANNOTATIONS to a folder with msrvtt/, msvd/, didemo/, activitynet/"
+    if named := os.environ.get(VARIABLE):
+        if not Path(named).is_dir():
+            pytest.fail(f"{VARIABLE} is {named!r}, which is no folder")
+        return Path(named)
+    if BESIDE.is_dir():
+        return BESIDE
+    return pytest.skip(
+        f"NO TEST OF THE PUBLISHERS' ANNOTATIONS WAS RUN: there is no folder {BESIDE}; put msrvtt/, msvd/, didemo/ and activitynet/ "
+        f"there, or set {VARIABLE} to a folder that has them"
     )
