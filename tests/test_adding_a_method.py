@@ -53,7 +53,8 @@ def test_its_line_of_the_parameters_is_right_with_its_method_and_refused_without
         known_files(found, ROOT / "pipeline")
 
 
-def test_its_own_tests_and_the_contract_pass_in_the_copy(checkout):
+def test_its_own_tests_and_the_contract_pass_in_the_copy(checkout, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-n 0")  # several processes would import and collect more than they test
     assert Path(checkout.run("python", "-c", "import pipeline; print(pipeline.__file__)").stdout).is_relative_to(checkout.folder)
     done = checkout.run(*command("python -m pytest"), "--junitxml=tests.xml")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,8 +10,8 @@ import pytest
 from pipeline.rules import slurm as cluster
 from tests.cluster.runs import SITE, hashes
 from tests.cluster.slurm import until
-from tests.workflow.conftest import fresh
-from tests.workflow.test_dvc import OF_VOP, RUNS, UP_TO_DATE, ran, recorded, sweep, tracked, under_dvc  # noqa: F401
+from tests.workflow.conftest import fresh, under_dvc
+from tests.workflow.test_dvc import OF_VOP, RUNS, UP_TO_DATE, ran, recorded, sweep, tracked  # noqa: F401
 
 pytestmark = pytest.mark.cluster
 

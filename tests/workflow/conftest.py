@@ -97,6 +97,36 @@ def finished(shared):
     return shared("workflow", make)
 
 
+GIT = "git config user.email test@example.org && git config user.name test"
+
+
+def under_dvc(checkout):
+    checkout.does(f"git init -q && {GIT} && dvc init -q && cp -r {ROOT}/.dvc/config {ROOT}/.dvc/page.html {ROOT}/.dvc/plots .dvc")
+    return checkout
+
+
+def said_of(checkout):
+    """Where what was said is kept, when a shared checkout was made by a command."""
+    return Path(f"{checkout.folder}.said.txt").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def from_nothing(shared):
+    """Another clean run, of two methods and by `dvc repro`: of what DVC starts, and whether all bytes are the same again."""
+
+    def make(folder):
+        folder.mkdir()
+        checkout = under_dvc(fresh(folder))
+        checkout.edit("params.yaml", lambda text: text.replace("[zero_shot, full_finetune, vop, mv_adapter]", "[full_finetune, vop]"))
+        checkout.edit("params.yaml", lambda text: text.replace("method: mv_adapter", "method: vop"))
+        checkout.does("git add --all && git commit -q -m start")
+        # Without GIT_DIR, which DVC does not look at, adapters would name a commit, and those of the other run name none.
+        said = checkout.does("GIT_DIR=/dev/null dvc repro")
+        Path(f"{folder}.said.txt").write_text(said, encoding="utf-8")
+
+    return shared("from-nothing", make)
+
+
 @pytest.fixture
 def checkout(finished, tmp_path):
     return finished.copy(tmp_path / "copy")

@@ -13,20 +13,14 @@ from dvc.api import DVCFileSystem
 from safetensors import safe_open
 
 from pipeline.adapters import checkpoint
-from tests.workflow.conftest import ROOT, fresh
+from tests.workflow.conftest import GIT, ROOT, said_of, under_dvc
 
 PAGE = (ROOT / "docs/dvc.md").read_text(encoding="utf-8")
 RUNS = "runs/motion/clip-tiny"
 ADAPTER = f"{RUNS}/vop/0/adapter.safetensors"
 UP_TO_DATE = "Data and pipelines are up to date."
-GIT = "git config user.email test@example.org && git config user.name test"
 RATE = ("vop: {}", "vop: {train: {lr: 3.0e-3}}")
 OF_VOP = {"train@motion-vop-0", "embed@motion-vop-0", "evaluate@motion-vop"}
-
-
-def under_dvc(checkout):
-    checkout.does(f"git init -q && {GIT} && dvc init -q && cp -r {ROOT}/.dvc/config {ROOT}/.dvc/page.html {ROOT}/.dvc/plots .dvc")
-    return checkout
 
 
 @pytest.fixture(scope="session")
@@ -143,17 +137,13 @@ def test_what_does_not_belong_to_the_revision_is_not_adopted_and_what_is_not_mad
     assert taken.returncode == 1 and "error: Snakemake has something to do here" in taken.stderr
 
 
-def test_from_nothing_dvc_trains_all_methods_in_one_snakemake(tmp_path):
-    checkout = under_dvc(fresh(tmp_path))
-    checkout.edit("params.yaml", lambda text: text.replace("[zero_shot, full_finetune, vop, mv_adapter]", "[zero_shot, vop]"))
-    checkout.edit("params.yaml", lambda text: text.replace("method: mv_adapter", "method: vop"))
-    checkout.does("git add --all && git commit -q -m start")
-    started, found = ran(checkout.does("dvc repro"))
-    firsts = {f"{name}@motion-zero_shot{seed}" for name, seed in (("train", "-0"), ("embed", "-0"), ("evaluate", ""))}
+def test_from_nothing_dvc_trains_all_methods_in_one_snakemake(from_nothing):
+    started, found = ran(said_of(from_nothing))
+    firsts = {f"{name}@motion-full_finetune{seed}" for name, seed in (("train", "-0"), ("embed", "-0"), ("evaluate", ""))}
     assert started == {"backbone", "raw@motion", "clips@motion", "report@motion", "selected"} | firsts
     assert len(found) == 3
-    assert checkout.planned() == {}
-    assert UP_TO_DATE in checkout.does("dvc repro")
+    assert from_nothing.planned() == {}
+    assert UP_TO_DATE in from_nothing.does("dvc repro")
 
 
 def test_an_interrupted_repro_goes_on_without_a_hand(tracked):

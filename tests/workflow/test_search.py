@@ -1,7 +1,9 @@
 """What is indexed after a run is ranked as `score` ranks it; and a folder needs no run at all."""
 
 import json
+import shlex
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pytest
 from pipeline.evaluation import embeddings
 from pipeline.evaluation.validation import similarities
 from pipeline.search.session import Session
+from pipeline.stages import search
 from tests.workflow.conftest import fresh
 
 METHODS = ("zero_shot", "full_finetune", "vop", "mv_adapter")
@@ -53,10 +56,17 @@ def test_an_index_is_made_again_only_when_its_run_changes(indexed):
     assert index.read_bytes() == before and json.loads(record.read_text())["encoded"] == 0
 
 
-def test_the_page_of_the_command_works_after_a_run(indexed):
-    found = indexed.does("python -m pipeline.stages.search 'a red star moves up' -k 3")
+def test_the_page_of_the_command_works_after_a_run(indexed, monkeypatch, capsys):
+    def asked(words):
+        """By the command in this process: the test below starts it as one."""
+        monkeypatch.chdir(indexed.folder)
+        monkeypatch.setattr(sys, "argv", ["search", *shlex.split(words)])
+        search.main()
+        return capsys.readouterr().out
+
+    found = asked("'a red star moves up' -k 3")
     assert found.splitlines()[0] == "motion/clip-tiny/mv_adapter/0: 14 videos" and "data/motion/raw/videos/test" in found
-    wide = indexed.does("python -m pipeline.stages.search --like test00003 --index vop mv_adapter -k 2")
+    wide = asked("--like test00003 --index vop mv_adapter -k 2")
     assert "vop" in wide and "mv_adapter" in wide
 
 
