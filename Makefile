@@ -5,6 +5,8 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PYTHONHASHSEED := 0
+# Where Python may not keep what it has compiled, each start of a stage and of a process of pytest compiles it again.
+unexport PYTHONDONTWRITEBYTECODE
 # Bars with the time that is left are for people.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(MAKE_TERMOUT),,--quiet)
 

@@ -29,6 +29,7 @@ MARKS = {
         "core/test_locks.py::test_locks_of_a_living_snakemake",
         "inputs/test_kill.py",
         "search/test_index_stage.py",
+        "search/web/test_server.py::test_a_signal_ends_the_server",
         "training/test_step.py::test_jobs_of_one_machine",
     ),
 }

@@ -22,7 +22,8 @@ class Checkout:
     def environment(self):
         """Of a user who has activated the environment that runs the tests."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+        own = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")  # of whoever runs the tests
+        return {k: v for k, v in os.environ.items() if k not in own} | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
 
     def run(self, *words):
         """Run a command as a user would, with this folder's own code first."""
