@@ -62,9 +62,3 @@ def raw(dataset: str) -> str:
 def store(folder: str, word: str, *, tower: str, backbone: str) -> str:
     """The file of a store in the `folder` of a split, by its word: one of FILES, or of a `tower` a number of blocks, or FEATURES."""
     return f"{folder}/{FILES[word]}" if word in FILES else f"{folder}/{backbone}/{tower}@{word}.h5"
-
-
-def word(store: Path) -> str:
-    """The word of a store, from the name of its file."""
-    known = {file: word for word, file in FILES.items()}
-    return known.get(store.name) or store.stem.partition("@")[2]

@@ -14,8 +14,7 @@ from torch import Tensor
 from pipeline.clip import FrozenClip
 from pipeline.clip.tower import Tower
 from pipeline.config.dataset import Frames
-from pipeline.core import layout
-from pipeline.core.layout import CLIPS, FEATURES, FRAMES
+from pipeline.core.layout import FEATURES, FILES, FRAMES
 from pipeline.inputs import frozen
 from pipeline.inputs.frames import ClipStore, FrameStore, Videos
 from pipeline.inputs.rows import Rows
@@ -69,11 +68,10 @@ def video_store(path: Path, *, clips: Path | None, clip: FrozenClip, frames: Fra
     if frames.size != clip.image_size:
         raise ValueError(f"{path}: frames.size is {frames.size}, but {clip.name} sees {clip.image_size} pixels; set frames.size to that")
     wanted = {"number": frames.number, "size": frames.size, "grid": frames.grid}
-    word = layout.word(path)
-    if word == CLIPS:
+    if path.suffix == ".parquet":
         assert clips is not None, "clips are in a folder"
         return ClipStore(path, clips, settings=frames)
-    if word != FRAMES:
+    if path.name != FILES[FRAMES]:
         return TokenStore(path, clip=clip, tower=clip.vision, expected=wanted | {"preprocessing": clip.preprocessing})
     store = FrameStore(path)
     for key, value in wanted.items():
