@@ -47,9 +47,9 @@ field: setup
 test: setup
 	python -m pytest $(ARGS)
 
-# All but the workflow as processes, the browser and the kills: minutes instead of a quarter of an hour.
+# All but the workflow as processes, the browser, the kills and what takes long: three minutes.
 quick: setup
-	python -m pytest -m "not cluster and not workflow and not browser and not kills" $(ARGS)
+	python -m pytest -n $(shell getconf _NPROCESSORS_ONLN) -m "not cluster and not workflow and not browser and not kills and not long" $(ARGS)
 
 bench: setup
 	python -m benchmarks.step $(ARGS)

@@ -2,5 +2,7 @@
 
 import os
 
-# Before anything imports torch, which reads it once.
+# Before anything imports torch, which reads them once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A stage may have two. Where two stages share two cores, threads that wait for each other must not keep the cores for it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")

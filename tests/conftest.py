@@ -1,10 +1,13 @@
 """Shared fixtures: CLIPs with random weights, which are enough to prove shapes, identities, gradients and counts."""
 
+import copy
 import functools
+import os
 
 import open_clip
 import pytest
 import torch
+from xdist.scheduler import LoadScopeScheduling
 
 from pipeline.clip import FrozenClip, build
 from pipeline.runtime import device
@@ -12,17 +15,37 @@ from pipeline.runtime import device
 # Every small CLIP has one, and each reads 49,000 merges: 0.1 s, five times what the rest of a small CLIP takes.
 open_clip.SimpleTokenizer = functools.cache(open_clip.SimpleTokenizer)
 
+# A seed waits for each kind of accelerator with the stack that set it, 8 ms a seed, though none of them is there.
+for accelerator in (torch.cuda, torch.xpu, torch.mtia):
+    if not accelerator.is_available():
+        accelerator.manual_seed_all = lambda _: None
+
 # Marks of the tests that `make quick` leaves out, by what their ids begin with.
 MARKS = {
-    "workflow": (  # start Snakemake, DVC or a stage as a process
+    "workflow": (  # start Snakemake, DVC, Slurm or Pythons with torch
         "workflow/",
-        "cluster/test_dvc.py",
-        "cluster/test_profile.py",
-        "cluster/test_slurm.py",
+        "cluster/",
+        "adapters/test_encoder.py::test_after_any_switches",
+        "core/test_files.py::test_a_disk_that_fills_up",
         "reporting/test_plots.py",
+        "rules/test_plan.py::test_answers_are_asked",
+        "rules/test_plan.py::test_auto_is_the_deepest_store",
         "search/test_index_stage.py",
         "search/test_search_stage.py",
+        "search/web/test_hostile.py",
         "test_adding_a_method.py",
+        "training/test_step.py::test_a_training_of_several_processes",
+        "training/test_step.py::test_every_video_and_caption",
+        "training/test_step.py::test_more_processes",
+        "training/test_step.py::test_two_processes",
+    ),
+    "long": (  # learn something with every method, or go through all published tables
+        "adapters/test_encoder.py",
+        "cost/test_table.py::test_a_row_has_it_all",
+        "datasets/test_authentic.py",
+        "training/test_loop.py::test_every_method_learns",
+        "training/test_pretrain.py::test_two_pretrainings",
+        "training/test_step.py::test_compiled",
     ),
     "browser": ("search/web/test_page.py",),
     "kills": (
@@ -30,15 +53,26 @@ MARKS = {
         "inputs/test_kill.py",
         "search/test_index_stage.py",
         "search/web/test_server.py::test_a_signal_ends_the_server",
+        "training/test_loop.py::test_a_run_killed",
         "training/test_step.py::test_jobs_of_one_machine",
     ),
 }
-# What begins first, so that no long test is left to one process at the end; then the rest of `workflow`, then all others.
-LONGEST = ("workflow/test_dvc.py", "cluster/test_slurm.py", "workflow/")
+# What begins first, so that no long test is left to one process at the end: two of these make a shared checkout each, at once.
+LONGEST = (
+    "workflow/test_dvc.py::test_a_recorded",
+    "workflow/test_dvc.py::test_from_nothing",
+    "cluster/test_slurm.py",
+    "workflow/test_dvc.py",
+    "workflow/",
+    "training/",
+    "methods/",
+)
+# Tests of these files share nothing but what all processes share; those of any other file stay together, and so share its fixtures.
+SPREAD = ("cluster/test_slurm.py", "workflow/test_dvc.py", "workflow/test_workflow.py")
 
 
 def pytest_collection_modifyitems(items):
-    """Set the marks, and put what takes longest first: of two processes one makes the shared checkout and the other has no need of it."""
+    """Set the marks, and put what takes longest first."""
     names = {item: item.nodeid.removeprefix("tests/") for item in items}
     for mark, places in MARKS.items():
         for item in items:
@@ -52,6 +86,23 @@ def pytest_collection_modifyitems(items):
     items.sort(key=turn)
 
 
+def pytest_xdist_auto_num_workers(config):  # noqa: ARG001
+    """One more than cores: what waits for a queue, or for a process that it has started, leaves its core to another."""
+    return (os.cpu_count() or 1) + 1
+
+
+class ByFile(LoadScopeScheduling):
+    """Hands out files, and single tests of those in SPREAD, in their order."""
+
+    def _split_scope(self, nodeid):
+        return nodeid if nodeid.removeprefix("tests/").startswith(SPREAD) else nodeid.split("::", 1)[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)
+
+
 SMALL = {
     "embed_dim": 16,
     "quick_gelu": True,
@@ -60,8 +111,9 @@ SMALL = {
 }
 
 
-def small_clip(seed=0, *, layers=3):
-    """A CLIP of so many layers whose biases and gains are not at their initial values, so that every tensor matters."""
+@functools.cache
+def _small_clip(seed, layers):
+    """A CLIP, and the state of the random numbers after it."""
     torch.manual_seed(seed)
     towers = {name: SMALL[name] | {"layers": layers} for name in ("vision_cfg", "text_cfg")}
     model = open_clip.CLIP(**SMALL | towers)
@@ -69,7 +121,14 @@ def small_clip(seed=0, *, layers=3):
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
-    return FrozenClip(model, name="small")
+    return model, torch.get_rng_state()
+
+
+def small_clip(seed=0, *, layers=3):
+    """A CLIP of so many layers whose biases and gains are not at their initial values, so that every tensor matters."""
+    model, state = _small_clip(seed, layers)
+    torch.set_rng_state(state)
+    return FrozenClip(copy.deepcopy(model), name="small")
 
 
 @pytest.fixture(autouse=True)

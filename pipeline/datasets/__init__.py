@@ -95,7 +95,7 @@ def check(videos: pd.DataFrame, captions: pd.DataFrame, *, name: str) -> None:
         "videos listed twice": videos.loc[videos["video_id"].duplicated(), "video_id"],
         "videos that differ only in upper and lower case": videos.loc[videos["video_id"].str.lower().duplicated(), "video_id"],
         "videos of an unknown split": videos.loc[~videos["split"].isin((*SPLITS, BOTH)), "video_id"],
-        "videos without a caption": videos.loc[~videos["video_id"].isin(captions["video_id"]), "video_id"],
+        "videos without a caption": videos.loc[~videos["video_id"].isin(captions["video_id"].unique()), "video_id"],
         "captions listed twice": captions.loc[captions["caption_id"].duplicated(), "caption_id"],
         "captions without a video": captions.loc[~captions["video_id"].isin(videos["video_id"]), "caption_id"],
         "empty captions": captions.loc[captions["text"].str.strip() == "", "caption_id"],

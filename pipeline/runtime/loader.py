@@ -45,17 +45,21 @@ class Stream:
 
     def __iter__(self) -> Iterator[Any]:
         batches = iter(self._loader)
-        while True:
-            start = time.perf_counter()
-            batch = next(batches, None)
-            self.waited += time.perf_counter() - start
-            if batch is None:
-                return
-            if isinstance(batch, Exception):
-                raise batch
-            if self._move:
-                batch = type(batch)(*(None if part is None else part.to(self.device, non_blocking=True) for part in batch))
-            yield batch
+        try:
+            while True:
+                start = time.perf_counter()
+                batch = next(batches, None)
+                self.waited += time.perf_counter() - start
+                if batch is None:
+                    return
+                if isinstance(batch, Exception):
+                    raise batch
+                if self._move:
+                    batch = type(batch)(*(None if part is None else part.to(self.device, non_blocking=True) for part in batch))
+                yield batch
+        finally:
+            # Now, and not when the traceback of an error is collected: its queues may be gone by then, and each worker is waited for.
+            del batches
 
 
 class _Fetched(Dataset[Any]):

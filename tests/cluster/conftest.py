@@ -26,7 +26,7 @@ def long_training(finished, shared):  # noqa: F811
     """(a checkout with a training to come that takes about a minute, the hashes that it has without Slurm)."""
 
     def prepare(folder):
-        longer(finished.copy(folder), {"mv_adapter": "config: {middle: 32}, "}, epochs=EPOCHS)
+        longer(finished.copy(folder, warm=False), {"mv_adapter": "config: {middle: 32}, "}, epochs=EPOCHS)
 
     prepared = shared("long", prepare)
 
@@ -47,7 +47,7 @@ def disturbed(slurm, long_training, tmp_path):  # noqa: ARG001
     runs = []
 
     def start(*words, **site):
-        runs.append(Run(prepared.copy(tmp_path / "run"), METRICS, expected=expected, **site))
+        runs.append(Run(prepared.copy(tmp_path / "run", warm=False), METRICS, expected=expected, **site))
         return runs[0].start(*words)
 
     yield start

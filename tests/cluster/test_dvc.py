@@ -58,6 +58,7 @@ def test_experiments_of_a_queue_share_slurm_and_leave_the_jobs_of_each_other_alo
 
 
 def test_a_killed_repro_goes_on_and_ends_its_orphan(slurm, tracked, tmp_path):  # noqa: F811
+    tracked.warm = False
     tracked.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {epochs: 60}}"))
     local = tracked.copy(tmp_path / "local")
     done = local.snakemake("--", f"{RUNS}/vop/0/metrics.json")

@@ -189,7 +189,7 @@ def sacct(slurm, columns):
 @pytest.mark.cluster
 @pytest.mark.parametrize("site", [{"gpu_model": "v100"}, {"gres": "gpu:v100:1"}], ids=["gpu_model", "gres"])
 def test_a_training_gets_the_gpu_and_the_prologue_of_the_site(slurm, finished, tmp_path, site):
-    checkout = finished.copy(tmp_path / "copy")
+    checkout = finished.copy(tmp_path / "copy", warm=False)
     checkout.edit("params.yaml", lambda text: text.replace("device: cpu", "device: auto") + "\nmachine: {workers: 0}\n")
     shutil.rmtree((checkout.folder / METRICS).parent)
     # What the job knows and the login node does not; `&&` and quotes as in a real one.

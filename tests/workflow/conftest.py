@@ -9,19 +9,24 @@ from pathlib import Path
 import filelock
 import pytest
 
+from tests.workflow import warm
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "dvc.yaml", ".gitignore", ".dvcignore", "pipeline", "profiles", "slurm", "envs", "docs", "recipes")
 
 
 class Checkout:
-    """A folder in which `snakemake` can be run."""
+    """A folder in which `snakemake` can be run. `warm`: its stages are forked (warm.py)."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, warm=False):
         self.folder = Path(folder)
+        self.warm = warm
 
     def environment(self):
         """Of a user who has activated the environment that runs the tests."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        if self.warm:
+            path = f"{warm.started()}:{path}"
         own = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")  # of whoever runs the tests
         return {k: v for k, v in os.environ.items() if k not in own} | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
 
@@ -56,10 +61,10 @@ class Checkout:
         file = self.folder / path
         file.write_text(change(file.read_text(encoding="utf-8")), encoding="utf-8")
 
-    def copy(self, folder):
+    def copy(self, folder, *, warm=True):
         """With the old times, so that Snakemake sees the same files."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Checkout(folder)
+        return Checkout(folder, warm=warm)
 
 
 def fresh(folder):
@@ -92,7 +97,7 @@ def shared(tmp_path_factory, worker_id):
 def finished(shared):
     def make(folder):
         folder.mkdir()
-        done = fresh(folder).snakemake()
+        done = Checkout(fresh(folder).folder, warm=True).snakemake()
         assert done.returncode == 0, done.output
 
     return shared("workflow", make)

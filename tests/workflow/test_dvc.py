@@ -38,7 +38,7 @@ def recorded(shared, finished):
 @pytest.fixture
 def tracked(recorded, tmp_path):
     """With hard links into its cache, as `recorded` has them."""
-    checkout = type(recorded)(tmp_path / "tracked")
+    checkout = type(recorded)(tmp_path / "tracked", warm=True)
     recorded.does(f"cp -a . {checkout.folder}")
     return checkout
 
@@ -102,7 +102,7 @@ def test_what_is_cached_is_there_once_and_a_rule_that_writes_it_again_leaves_the
 def test_another_clone_pulls_and_has_nothing_to_do_and_a_change_runs_one_method(tracked, tmp_path):
     """The whole way of the page: push, clone, pull, adopt, change, go back."""
     tracked.does(f"dvc remote add -q -d storage {tmp_path}/remote && git commit -q -a -m remote && dvc push -q")
-    clone = type(tracked)(tmp_path / "clone")
+    clone = type(tracked)(tmp_path / "clone", warm=True)
     tracked.does(f"git clone -q . {clone.folder}")
     clone.does(f"{GIT} && dvc pull -q")
     assert "Snakemake has taken over" in clone.does("python -m pipeline.stages.dvc adopt")
@@ -148,6 +148,7 @@ def test_from_nothing_dvc_trains_all_methods_in_one_snakemake(from_nothing):
 
 def test_an_interrupted_repro_goes_on_without_a_hand(tracked):
     """First Ctrl-C, then a power cut in what goes on from it: everything that DVC has started gets the signal."""
+    tracked.warm = False
     tracked.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {epochs: 24}}"))
     log = tracked.folder / "logs/train/motion.vop.0.log"
     for number, epoch in ((signal.SIGINT, 3), (signal.SIGKILL, 8)):

@@ -249,6 +249,7 @@ def test_an_adapter_of_another_backbone_is_refused(checkout):
 
 
 def test_training_killed_in_an_epoch_goes_on_from_the_last_one_to_the_same_bits(checkout):
+    checkout.warm = False
     adapter = checkout.folder / RUNS / "mv_adapter/0/adapter.safetensors"
     expected = adapter.read_bytes()
     planned = checkout.snakemake("-n", "-p", "--force", str(adapter.relative_to(checkout.folder))).output
@@ -275,6 +276,7 @@ def test_training_killed_in_an_epoch_goes_on_from_the_last_one_to_the_same_bits(
 
 def test_a_run_killed_after_a_new_setting_leaves_nothing_that_is_taken_as_up_to_date(checkout):
     """The training's outputs are removed before it starts; the metrics of the old setting are still there."""
+    checkout.warm = False
     adapter, metrics = (f"{RUNS}/vop/0/{name}" for name in ("adapter.safetensors", "metrics.json"))
     checkout.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {epochs: 500}}"))
     command = ["snakemake", "--cores", "1", "--", metrics]
