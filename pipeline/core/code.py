@@ -34,6 +34,7 @@ def fingerprint(*modules: str) -> str:
     return total.hexdigest()
 
 
+@cache
 def _path(module: str) -> Path | None:
     base = ROOT.joinpath(*module.split("."))
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):

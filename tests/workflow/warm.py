@@ -1,8 +1,9 @@
-"""A `python` for tests that starts stages in milliseconds: a process that has the libraries forks one for each.
+"""`python` and `snakemake` for tests that start in milliseconds: a process that has the libraries forks one for each.
 
-Torch and open_clip take four of the five seconds of a stage on the tiny CLIP, and the tests start hundreds. Only libraries are there
-beforehand: the code of `pipeline` is read by each stage in its own folder, with its own environment, streams and exit code. Tests of what
-happens to processes (kills, signals, parents), and the two clean runs that all others are compared with, start real ones.
+Torch and open_clip take four of the five seconds of a stage on the tiny CLIP, Snakemake's own code one of its two, and the tests start
+hundreds of both. Only libraries are there beforehand: the code of `pipeline` is read by each stage in its own folder, with its own
+environment, streams and exit code. Tests of what happens to processes (kills, signals, parents), and one of the two clean runs that all
+others are compared with, start real ones.
 
     python warm.py SOCKET        the process with the libraries, until its standard input ends
 """
@@ -25,16 +26,16 @@ import traceback
 from pathlib import Path
 
 LIBRARIES = ("torch", "torch._dynamo", "open_clip", "safetensors.torch", "pandas", "pyarrow.parquet", "h5py", "av", "faiss", "omegaconf")
-LIBRARIES += ("dvclive.live", "jinja2", "torch.utils.flop_counter")
+LIBRARIES += ("dvclive.live", "jinja2", "torch.utils.flop_counter", "snakemake.cli", "snakemake_executor_plugin_slurm")
 # `ahead` looks at its parents.
 REAL = ("pipeline.stages.dvc",)
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
-# What lies on the path as `python`: without site-packages it starts in a hundredth of a second.
+# What lies on the path as `python` and `snakemake`: without site-packages it starts in a hundredth of a second.
 CLIENT = """#!{python} -SE
 import json, os, signal, socket, sys
-words = sys.argv[1:]
-if words[:1] != ["-m"] or not words[1].startswith("pipeline.stages.") or words[1] in {real}:
+words = ["-m", *sys.argv] if sys.argv[0].endswith("snakemake") else sys.argv[1:]
+if words[:1] != ["-m"] or not words[1].startswith("pipeline.stages.") | words[1].endswith("snakemake") or words[1] in {real}:
     os.execv({python!r}, [{python!r}, *words])
 umask = os.umask(0)
 os.umask(umask)
@@ -57,15 +58,16 @@ sys.exit(code)
 
 
 def started():
-    """The folder with that `python`, of which each process of pytest has one, made when it is first asked for."""
+    """The folder with those two programs, of which each process of pytest has one, made when it is first asked for."""
     if not hasattr(started, "folder"):
         folder = Path(tempfile.mkdtemp(prefix="warm-"))
         place = folder / "socket"
         process = subprocess.Popen([sys.executable, __file__, place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "ready\n"
         names = {"python": sys.executable, "socket": str(place), "real": REAL, "forwarded": [int(number) for number in FORWARDED]}
-        (folder / "python").write_text(CLIENT.format(**names), encoding="utf-8")
-        (folder / "python").chmod(0o755)
+        for program in ("python", "snakemake"):
+            (folder / program).write_text(CLIENT.format(**names), encoding="utf-8")
+            (folder / program).chmod(0o755)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         atexit.register(process.kill)
         started.folder = folder
@@ -125,7 +127,10 @@ def become(asked, streams):
     sys.path[:1] = [*([] if os.environ.get("PYTHONSAFEPATH") else [asked["folder"]]), *own]
     sys.argv[:] = asked["words"]
     try:
-        runpy.run_module(asked["words"][0], run_name="__main__", alter_sys=True)
+        if asked["words"][0].endswith("snakemake"):
+            importlib.import_module("snakemake.cli").main()
+        else:
+            runpy.run_module(asked["words"][0], run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
