@@ -1,6 +1,6 @@
 """One run under its recipe and params.yaml, and the settings that each rule hands to its stage."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any, TypeVar
 
 from pipeline.config import recipes
@@ -63,6 +63,12 @@ def training(params: Params, run: str, dataset: str, *, search: bool = False) ->
         backbone=params.backbone,
         search=params.search if search else None,
     )
+
+
+def scaled(settings: Training, gain: float) -> Training:
+    """Both learning rates times `gain`."""
+    train = settings.train
+    return replace(settings, train=replace(train, lr=train.lr * gain, clip_lr=train.clip_lr * gain))
 
 
 def features(params: Params, dataset: str) -> Features:

@@ -1,20 +1,24 @@
 """From the numbers of a run back to what made them, each step checked by hashes.
 
 metrics.json names the embeddings it was scored from, they name the adapter and the test files, train.json names the adapter and the
-files of train and val. Hashes say what belongs together and what was changed since, not who made it.
+files of train and val. Hashes say what belongs together and what was changed since, not who made it. The adapter's header has the
+settings that it was trained with, and params.yaml may say others by now.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from pipeline import methods
 from pipeline.adapters import checkpoint
+from pipeline.config import registry, resolve
 from pipeline.config.parse import parse
 from pipeline.config.recipes import flat
-from pipeline.config.schema import Score
+from pipeline.config.schema import Params, Score
 from pipeline.core import layout, record
 from pipeline.core.code import shown
 from pipeline.core.files import read_json
@@ -157,6 +161,29 @@ def _training(found: Trace, metrics: dict[str, Any], header: dict[str, Any]) -> 
         found.problems.append(f"{path} does not name the files of its training: train again")
         about["inputs"] = {}
     return about
+
+
+def check_settings(found: Trace, params: Params, *, where: Path) -> None:
+    """The adapter was trained with what `where` says now. A run that it no longer has is noted as not here."""
+    place = layout.place(found.folder)
+    said = found.facts.get("parameters")
+    if said is None or place.backbone != params.backbone.name:
+        return
+    if place.run not in params.methods or place.dataset not in params.datasets or registry.method_of(place.run) not in methods.names():
+        found.absent.append(f"{where}: methods.{place.run} on {place.dataset}")
+        return
+    asked, trials = resolve.training(params, place.run, place.dataset), found.folder.parent / "search.json"
+    if params.search.gains and found.here(trials):
+        asked = resolve.scaled(asked, read_json(trials)["gain"])
+    config = vars(methods.load(place.run, config=asked.config))
+    wanted = flat(json.loads(json.dumps({"config": config, "train": vars(asked.train), "shape": asdict(asked.shape)})))
+    wrong = [name for name, value in wanted.items() if flat(said).get(name) != value]
+    for name in wrong[:1]:
+        more = f" ({len(wrong)} such)" if len(wrong) > 1 else ""
+        what = f"{found.folder / 'adapter.safetensors'} was trained with {name} {flat(said).get(name)}"
+        found.problems.append(f"{what}, and {where} says {wanted[name]}{more}: train again, or put {where} back")
+    if not wrong:
+        found.checked.append(f"the settings in {where}")
 
 
 def check_clips(found: Trace) -> None:

@@ -15,7 +15,7 @@ from pipeline.config.resolve import seeds_of
 from pipeline.core import layout
 from pipeline.core.code import shown
 from pipeline.core.files import read_json
-from pipeline.reporting.provenance import SHOWN, Trace, check_clips, check_means, trace
+from pipeline.reporting.provenance import SHOWN, Trace, check_clips, check_means, check_settings, trace
 from pipeline.stages import guarded
 
 WIDTH = 110
@@ -27,10 +27,11 @@ def main() -> None:
     problems: list[str] = []
     hashes: dict[Path, str] = {}
     for path in args.paths:
-        folders = runs_of(path, params=args.params)
+        folders = runs_of(path, params=args.params or FILE)
         for folder in folders:
             if folder not in found:
                 found[folder] = _traced(folder, hashes=hashes, clips=args.clips)
+                _settings(found[folder], args.params)
         if _root(path):
             problems += check_means(path, [found[folder] for folder in folders])
     problems = [sentence for run in found.values() for sentence in run.problems] + problems
@@ -51,6 +52,13 @@ def _traced(folder: Path, *, hashes: dict[Path, str], clips: bool) -> Trace:
     if clips:
         check_clips(found)
     return found
+
+
+def _settings(found: Trace, params: Path | None) -> None:
+    """Compare a run with the params.yaml of its own folder, or the one that was named."""
+    path = params or Path(shown(layout.place(found.folder).root / FILE))
+    if found.here(path):
+        check_settings(found, load_params(path), where=path)
 
 
 def runs_of(path: Path, *, params: Path) -> list[Path]:
@@ -147,8 +155,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--params",
         type=Path,
-        default=FILE,
-        help="whose runs results/<dataset> and metrics/<dataset>/<method>.json stand for",
+        help="whose settings are compared, instead of those beside each run, and whose runs results/<dataset> and others stand for",
     )
     parser.add_argument("--clips", action="store_true", help="hash every clip as well")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -4,13 +4,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.resolve import scaled
 from pipeline.config.settings import Training, read
 from pipeline.core.files import write_json
 from pipeline.evaluation.ranks import NotANumber
 from pipeline.runtime.distributed import leave
 from pipeline.stages import guarded
 from pipeline.stages.arguments import training_files, training_parser
-from pipeline.training.job import prepare, scaled
+from pipeline.training.job import prepare
 from pipeline.training.loop import train
 from pipeline.training.rates import best, short
 

@@ -10,6 +10,7 @@ from typing import Any
 from dvclive.live import Live
 
 from pipeline.adapters import checkpoint
+from pipeline.config.resolve import scaled
 from pipeline.config.settings import Training, read
 from pipeline.core import locks, record
 from pipeline.core.files import read_json, write_json
@@ -17,7 +18,7 @@ from pipeline.cost.measure import parameters
 from pipeline.runtime.distributed import leave
 from pipeline.stages import guarded
 from pipeline.stages.arguments import training_files, training_parser
-from pipeline.training.job import Job, prepare, scaled
+from pipeline.training.job import Job, prepare
 from pipeline.training.loop import train
 
 

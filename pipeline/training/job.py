@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -49,12 +49,6 @@ def prepare(settings: Training, files: tuple[Files, Files], *, seed: int, device
     about = record.describe(device=title(place), threads=threads, inputs=inputs) | {"processes": team.size}
     header = _header(settings, clip, about, config=dict(vars(method)), seed=seed)
     return Job(clip, data, train, place, team, about, header, _fingerprint(header, about | {"device": place.type}))
-
-
-def scaled(settings: Training, gain: float) -> Training:
-    """Both learning rates times `gain`."""
-    train = settings.train
-    return replace(settings, train=replace(train, lr=train.lr * gain, clip_lr=train.clip_lr * gain))
 
 
 def _header(settings: Training, clip: FrozenClip, about: dict[str, Any], *, config: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -4,14 +4,19 @@ import hashlib
 import json
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
 import pandas as pd
 import pytest
 import torch
+import yaml
 
+from pipeline import methods
 from pipeline.adapters import checkpoint
+from pipeline.config.params import check
+from pipeline.config.resolve import training
 from pipeline.core import record
 from pipeline.core.files import read_json, write_json
 from pipeline.reporting import results
@@ -26,13 +31,13 @@ RUN = Path("runs/toy/tiny/near/0")
 BACKBONE = "abc" * 21 + "d"
 
 
-def make(root, method, seed, *, noise=0.3):
-    """A run as its stages write it."""
+def make(root, method, seed, *, noise=0.3, **named):
+    """A run as its stages write it. `named`: more of the adapter's header."""
     folder = root / "runs/toy/tiny" / method / str(seed)
     files = {name.replace("/", "_").partition(".")[0]: Path("work/toy", name) for name in TRAINED}
     about = record.describe(device="cpu", threads=1, inputs=files) | {"processes": 1}
     header = {"run": method, "config": {"middle": 3}, "train": {"lr": 0.1}, "shape": {"words": 9}, "dataset": "toy", "backbone": "tiny"}
-    header |= {"backbone_digest": BACKBONE, "dataset_fingerprint": about["inputs"], "seed": seed, "commit": about["commit"]}
+    header |= {"backbone_digest": BACKBONE, "dataset_fingerprint": about["inputs"], "seed": seed, "commit": about["commit"]} | named
     adapter = folder / "adapter.safetensors"
     checkpoint.save(adapter, {"w": torch.full((2,), float(seed))}, header=header)
     about = {"status": "finished", "adapter": record.sha256(adapter), "epochs": [], "selected_epoch": 0, "record": about}
@@ -91,7 +96,8 @@ def test_a_whole_chain_names_every_step_and_agrees(monkeypatch, capsys):
     assert "machine: machine x86_64, device cpu, threads 1, processes 1" in flat.replace(about["machine"], "x86_64")
     for name in (*TRAINED, *TESTED):
         assert f"data: work/toy/{name} {hashlib.sha256(name.encode()).hexdigest()[:12]}" in flat
-    assert "not here" not in flat and "found: all that is here agrees" in flat
+    # There is no method of that name to ask for its settings.
+    assert "not here, not checked: params.yaml: methods.near on toy found: all that is here agrees" in flat
     checked = flat.partition("checked: ")[2]
     assert all(name in checked for name in ("embeddings.h5", "the numbers of metrics.json", "adapter.safetensors", *TRAINED, *TESTED))
 
@@ -243,7 +249,7 @@ def test_means_are_those_of_their_runs(world, monkeypatch, capsys):
     assert sentence == f"{path} says seeds 3 (2 such), and its runs give 2: evaluate again"
     (world / RUN / "cost.json").unlink()
     text, sentences = run(monkeypatch, capsys, path)
-    assert not sentences and "not here, not checked: cost.json" in text
+    assert not sentences and "cost.json" in text.partition("not here, not checked: ")[2]
     edit(path, lambda about: about.update(method="nearer"))
     assert "params.yaml has no method 'nearer'; did you mean 'near'?" in run(monkeypatch, capsys, path)[1][0]
 
@@ -272,3 +278,47 @@ def test_what_is_no_run_is_one_sentence(world, monkeypatch, capsys):
         "a file in runs/toy/tiny/far/0 is not as this pipeline writes it ('record')"
         in run(monkeypatch, capsys, "runs/toy/tiny/far/0")[1][0]
     )
+
+
+def trained(text, **changed):
+    """The settings in the header of an adapter of vop that was trained with what such a params.yaml says."""
+    asked = training(check(yaml.safe_load(text)), "vop", "toy")
+    config = dict(vars(methods.load("vop", config=asked.config)))
+    return {"config": config, "train": vars(asked.train) | changed, "shape": asdict(asked.shape)}
+
+
+def test_settings_that_were_edited_after_their_plan_are_found(world, monkeypatch, capsys):
+    text = PARAMS.replace("near", "vop")
+    (world / "params.yaml").write_text(text)
+    folder = make(world, "vop", 0, **trained(text)).relative_to(world)
+    said, sentences = run(monkeypatch, capsys, folder)
+    assert sentences == [] and "the settings in params.yaml" in " ".join(said.split())
+    make(world, "vop", 0, **trained(text, epochs=2))
+    assert run(monkeypatch, capsys, folder)[1] == [
+        f"{folder}/adapter.safetensors was trained with train.epochs 2, and params.yaml says 5: train again, or put params.yaml back"
+    ]
+    make(world, "vop", 0, **trained(text))
+    edits = {
+        "vop: {train": "vop: {config: {visual_prompts: 9}, train",
+        "videos: videos}": "videos: videos, frames: {number: 3}}",
+        "lr: 0.1": "lr: 0.2",
+    }
+    for old, new in edits.items():
+        (world / "params.yaml").write_text(text.replace(old, new))
+        sentences = run(monkeypatch, capsys, folder)[1]
+        assert len(sentences) == 1 and "params.yaml says" in sentences[0], (new, sentences)
+    (world / "elsewhere.yaml").write_text(text)
+    assert run(monkeypatch, capsys, folder, "--params", world / "elsewhere.yaml")[1] == []
+    (world / "params.yaml").write_text(text.replace("vop", "far"))
+    said, sentences = run(monkeypatch, capsys, folder)
+    assert sentences == [] and "methods.vop on toy" in said.partition("not here")[2]
+
+
+def test_a_gain_that_was_searched_is_in_the_settings(world, monkeypatch, capsys):
+    text = PARAMS.replace("near", "vop") + "search: {gains: [0.5, 1.0]}\n"
+    (world / "params.yaml").write_text(text)
+    folder = make(world, "vop", 0, **trained(text, lr=0.05)).relative_to(world)
+    write_json(folder.parent / "search.json", {"gain": 1.0})
+    assert "train.lr 0.05, and params.yaml says 0.1" in run(monkeypatch, capsys, folder)[1][0]
+    write_json(folder.parent / "search.json", {"gain": 0.5})
+    assert "train.clip_lr" in run(monkeypatch, capsys, folder)[1][0], "both rates are scaled"

@@ -2,11 +2,11 @@
 
 import pytest
 
+from pipeline.config.resolve import scaled
 from pipeline.config.schema import Backbone, Search, Train
 from pipeline.config.settings import Sampling, Training
 from pipeline.core.files import write_json
 from pipeline.reporting import rates
-from pipeline.training.job import scaled
 from pipeline.training.rates import best, short
 
 
