@@ -4,7 +4,10 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 
-configfile: "params.yaml"
+# Jobs of a cluster begin hours after their plan; they get what it was made with (common.smk).
+if workflow.is_main_process:
+
+    configfile: "params.yaml"
 
 
 include: "pipeline/rules/common.smk"

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import _IOFile
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
@@ -17,7 +18,14 @@ from pipeline.core.code import ROOT, shown, sources
 from pipeline.datasets import folder
 
 # `resources` is a word of Snakemake's own.
-from pipeline.rules import gpus, plan, resources as demand, slurm
+from pipeline.rules import (
+    configuration,
+    gpus,
+    plan,
+    protected,
+    resources as demand,
+    slurm,
+)
 from pipeline.video.command import recipe
 
 if ROOT.resolve() != Path(workflow.basedir).resolve():
@@ -27,6 +35,10 @@ if ROOT.resolve() != Path(workflow.basedir).resolve():
     )
 
 try:
+    if not workflow.is_main_process:
+        config = configuration.kept(config)
+    else:
+        workflow.config_settings.config_args = [configuration.keep(config)]
     PARAMS = check(config)
     known_files(PARAMS, Path(workflow.basedir, "pipeline"))
     # Before anything runs: your captions.csv is read and checked, and a benchmark knows its number of videos.
@@ -46,9 +58,17 @@ try:
     if "DVC_STAGE" in os.environ:
         datasets.refuse_sharing(PARAMS)
     CHOICES = plan.choices(PARAMS)
-    SITE = slurm.read_site(slurm.PROFILE / "site.yaml", os.environ)
+    if workflow.is_main_process:
+        SITE = slurm.read_site(slurm.PROFILE / "site.yaml", os.environ)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
+
+protected.allow(_IOFile)
+# Jobs run this code, whatever the environment or the folder has installed; `-P`, for python -m would prefer the folder.
+os.environ["PYTHONSAFEPATH"] = "1"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(workflow.basedir), os.environ.get("PYTHONPATH")])
+)
 
 BACKBONE = PARAMS.backbone.name
 RUN = layout.run("{dataset}", BACKBONE, "{run}", "{seed}")

@@ -30,9 +30,10 @@ def run_ahead(command: Sequence[str], *, stage: str) -> int:
 
     DVC runs its stages one by one, and a training uses one core. So the first of a group trains all that `dvc repro` is going to ask
     for, and leaves them in DVC's cache, where DVC finds them when it comes to their stages. Outputs are removed first, as DVC does:
-    what is there afterwards was made now.
+    what is there afterwards was made now. ValueError where params.yaml was edited meanwhile.
     """
     waiting: list[Stage] = []
+    planned = FILE.read_bytes()
     if stage and wanted(stage, _words_of_dvc()):
         with _repository() as repo:
             waiting = [other for other in repo.stage.collect(stage.split("@")[0]) if other.addressing != stage and _ready(repo, other)]
@@ -43,6 +44,9 @@ def run_ahead(command: Sequence[str], *, stage: str) -> int:
     if code > 0 and targets:
         # Whatever failed, DVC asks for it again and names its stage.
         code = subprocess.run(command, check=False).returncode
+    if FILE.read_bytes() != planned:
+        # DVC would note the new values beside results of the old ones.
+        raise ValueError(f"{FILE} was edited while DVC ran {stage or 'a stage'} with what it said before; `dvc repro` again")
     with _repository() as repo:
         for name, target in targets.items():
             if Path(target).exists():

@@ -34,12 +34,17 @@ def test_the_whole_workflow_on_slurm_gives_the_bytes_of_a_local_run(slurm, finis
     # `auto` asks for a GPU on a cluster, and the made-up ones are found to be none by torch, which then computes on the CPU.
     checkout.edit("params.yaml", lambda text: text.replace("device: cpu", "device: auto") + "\nmachine: {workers: 0}\n")
     checkout.edit("params.yaml", lambda text: text.replace("[zero_shot, full_finetune, vop, mv_adapter]", "[zero_shot, mv_adapter]"))
+    planned = (checkout.folder / "params.yaml").read_text()
     run = Run(checkout).start()
-    asked = set()
+    # Jobs wait in the queue; the numbers are those of the plan, whatever params.yaml says by then.
+    asked, edits = set(), iter(["", "methods: [half a line", *(planned.replace("epochs: 3", f"epochs: {n}") for n in range(4, 12))])
+    params = checkout.folder / "params.yaml"
 
     def watch():
         shown = subprocess.run(["squeue", "-h", "-O", COLUMNS], capture_output=True, text=True, check=False).stdout
         asked.update(tuple(line.split()) for line in shown.splitlines())
+        if shown:
+            params.write_text(next(edits, planned))
         return run.process.poll() is not None
 
     try:
@@ -54,6 +59,9 @@ def test_the_whole_workflow_on_slurm_gives_the_bytes_of_a_local_run(slurm, finis
     assert {(partition, gpus) for job, partition, gpus in asked if job.startswith("rule_transcode")} == {("cpu", "N/A")}
     assert not [job for job, _, _ in asked if job.startswith(("rule_download", "rule_annotate", "rule_splits", "rule_score"))]
     assert set(finishes(checkout).values()) == {1}
+    assert next(edits, None) is None, "params.yaml was edited ten times while jobs waited"
+    params.write_text(planned)
+    assert checkout.planned() == {}, "each job is noted with what it was planned with"
 
 
 @pytest.mark.cluster

@@ -21,6 +21,7 @@ class Checkout:
     def __init__(self, folder, *, warm=False):
         self.folder = Path(folder)
         self.warm = warm
+        self.before = ()  # words before each command
 
     def environment(self):
         """Of a user who has activated the environment that runs the tests."""
@@ -32,7 +33,7 @@ class Checkout:
 
     def run(self, *words):
         """Run a command as a user would, with this folder's own code first."""
-        return subprocess.run(words, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False)
+        return subprocess.run([*self.before, *words], cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False)
 
     def does(self, command):
         """What a command line prints that must succeed."""
