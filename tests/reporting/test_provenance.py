@@ -309,7 +309,7 @@ def test_settings_that_were_edited_after_their_plan_are_found(world, monkeypatch
         assert len(sentences) == 1 and "params.yaml says" in sentences[0], (new, sentences)
     (world / "elsewhere.yaml").write_text(text)
     assert run(monkeypatch, capsys, folder, "--params", world / "elsewhere.yaml")[1] == []
-    (world / "params.yaml").write_text(text.replace("vop", "far"))
+    (world / "params.yaml").write_text(text.replace("vop", "bias"))
     said, sentences = run(monkeypatch, capsys, folder)
     assert sentences == [] and "methods.vop on toy" in said.partition("not here")[2]
 
