@@ -1,11 +1,14 @@
-"""What accounts need of the tests' Slurm: slurmdbd, and behind it a mariadb whose only door is a socket in a folder of root's."""
+"""What accounts need of the tests' Slurm: slurmdbd, and behind it a mariadb whose only door is a socket in a folder of our own."""
+
+import getpass
 
 PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb-admin", "slurmdbd", "sacct", "sacctmgr")
 PORT = 27019
-# The account of root, who is the user of the tests.
+# Whoever runs the tests, is all of Slurm, and has this account.
+USER = getpass.getuser()
 ACCOUNT = "tests"
 NONE = ("AccountingStorageType=accounting_storage/none",)
-# Whoever can reach the socket is root, and is asked for no password.
+# Whoever can reach the socket is that user, and is asked for no password.
 OPTIONS = ("--skip-networking", "--skip-grant-tables", "--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900")
 
 
@@ -26,14 +29,14 @@ def socket(folder):
 
 def install(folder):
     """The words that make an empty database."""
-    words = ["--no-defaults", "--user=root", f"--datadir={folder}/mariadb/data", "--skip-test-db"]
+    words = ["--no-defaults", f"--user={USER}", f"--datadir={folder}/mariadb/data", "--skip-test-db"]
     return ["mariadb-install-db", *words, "--auth-root-authentication-method=normal"]
 
 
 def serve(folder):
     """The words that start it."""
     files = [f"--datadir={folder}/mariadb/data", f"--socket={socket(folder)}", f"--pid-file={folder}/pid/mariadbd"]
-    return ["mariadbd", "--no-defaults", "--user=root", *files, *OPTIONS]
+    return ["mariadbd", "--no-defaults", f"--user={USER}", *files, *OPTIONS]
 
 
 def ping(folder):
@@ -47,7 +50,7 @@ def slurmdbd(folder):
         "DbdHost=localhost",
         "DbdAddr=127.0.0.1",
         f"DbdPort={PORT}",
-        "SlurmUser=root",
+        f"SlurmUser={USER}",
         "CommunicationParameters=NoInAddrAny",
         f"LogFile={folder}/log/slurmdbd",
         f"PidFile={folder}/pid/slurmdbd",

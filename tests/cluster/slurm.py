@@ -36,8 +36,8 @@ DAEMONS = ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged")
 
 def missing(*, accounting=False):
     """Why no Slurm can be started here, or nothing."""
-    if os.geteuid():
-        return "only root can start munged, slurmctld and slurmd"
+    if not os.access(CONFIG if CONFIG.exists() else CONFIG.parent, os.W_OK):
+        return f"{CONFIG} cannot be written (sudo install --directory --owner {accounts.USER} {CONFIG})"
     absent = [program for program in (*PROGRAMS, *(accounts.PROGRAMS if accounting else ())) if not where(program)]
     if absent:
         return f"{', '.join(absent)} not installed (apt-get install slurm-wlm munge{' slurmdbd mariadb-server' if accounting else ''})"
@@ -81,8 +81,8 @@ class Slurm:
     """`with Slurm() as slurm:`. Another one waits until it is gone, as a machine has one /etc/slurm/slurm.conf."""
 
     # munged wants a folder that all users may enter.
-    folder = Path("/run/petl-vtr-slurm")
-    lock = filelock.FileLock("/run/petl-vtr-slurm.lock")
+    folder = Path("/tmp" if os.geteuid() else "/run") / "petl-vtr-slurm"
+    lock = filelock.FileLock(f"{folder}.lock")
 
     def __init__(self, *, nodes=1, accounting=False):
         self.nodes, self.accounting = nodes, accounting
@@ -111,7 +111,7 @@ class Slurm:
 
     def __exit__(self, *error):
         if self.pid("slurmctld"):
-            subprocess.run(["scancel", "--user=root"], capture_output=True, check=False)
+            subprocess.run(["scancel", f"--user={accounts.USER}"], capture_output=True, check=False)
             end = time.monotonic() + 40
             while self.jobs(states="running,completing") and time.monotonic() < end:
                 time.sleep(0.5)
@@ -179,16 +179,18 @@ class Slurm:
         return [row for row in rows if rule in row[2]]
 
     def _start_munged(self):
-        user = pwd.getpwnam("munge")
+        # As root it would refuse to run; as anybody else it is theirs.
+        user = pwd.getpwuid(os.geteuid()) if os.geteuid() else pwd.getpwnam("munge")
         home = self.folder / "munge"
         home.mkdir(mode=0o755)
         (home / "key").write_bytes(os.urandom(128))
         for path, mode in ((home, 0o755), (home / "key", 0o400)):
-            os.chown(path, user.pw_uid, user.pw_gid)
             path.chmod(mode)
+            os.chown(path, user.pw_uid, user.pw_gid)
         files = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         words = [f"--{option}={home / file}" for option, file in files.items()]
-        subprocess.run([where("munged"), *words], check=True, capture_output=True, user=user.pw_uid, group=user.pw_gid, extra_groups=[])
+        drop = {} if os.geteuid() else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        subprocess.run([where("munged"), *words], check=True, capture_output=True, **drop)
         until((home / "socket").exists, seconds=20, what="munged")
         (self.folder / "pid/munged").symlink_to(home / "pid")
 
@@ -207,14 +209,14 @@ class Slurm:
         add = ("sacctmgr", "--immediate", "add")
         until(lambda: run(*add, "cluster", NAME, check=False), seconds=60, what="slurmdbd")
         run(*add, "account", accounts.ACCOUNT, "Description=tests", "Organization=tests")
-        run(*add, "user", "root", f"Account={accounts.ACCOUNT}")
+        run(*add, "user", accounts.USER, f"Account={accounts.ACCOUNT}")
 
     def _configure(self):
         host = socket.gethostname().split(".")[0]
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20 - 1024
         for number in range(len(GPUS)):
-            # /dev/null by another name: Slurm counts files, and the tests need no GPU.
-            os.mknod(self.folder / f"gpus/nvidia{number}", 0o600 | 0o020000, os.makedev(1, 3))
+            # Slurm counts devices, and the tests need no GPU.
+            (self.folder / f"gpus/nvidia{number}").symlink_to("/dev/null")
         gres = ",".join(f"gpu:{model}:1" for model in GPUS)
         several = [f"NodeName={name} NodeHostname={host} Port={27100 + number}" for number, name in enumerate(self.names)]
         one = [f"NodeName={self.names[0]} NodeHostname={host}"]
@@ -223,7 +225,8 @@ class Slurm:
             OURS,
             f"ClusterName={NAME}",
             f"SlurmctldHost={host}(127.0.0.1)",
-            "SlurmUser=root",
+            f"SlurmUser={accounts.USER}",
+            f"SlurmdUser={accounts.USER}",
             "SlurmctldPort=27017",
             "SlurmdPort=27018",
             "SrunPortRange=61000-62999",
