@@ -58,6 +58,7 @@ MARKS = {
         "inputs/test_kill.py",
         "search/test_index_stage.py",
         "search/web/test_server.py::test_a_signal_ends_the_server",
+        "runtime/test_loader.py::test_a_reader_that_dies",
         "training/test_loop.py::test_a_run_killed",
         "training/test_step.py::test_jobs_of_one_machine",
     ),
