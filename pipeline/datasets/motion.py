@@ -6,7 +6,6 @@ for one direction of time only; no scene occurs in two splits (pipeline/motion/s
 
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from pipeline.datasets.annotations.matching import stem
 from pipeline.datasets.annotations.rows import Caption, Video
 from pipeline.datasets.annotations.sources import About
 from pipeline.motion import captions, files, scene
+from pipeline.runtime.processes import in_order
 
 GROUNDS = (2, 3)  # gradients of the clips; the still pictures for pretraining have the others
 CAPTIONS = {"train": 5, "val": 1, "test": 1}  # a clip
@@ -49,9 +49,8 @@ def download(target: Path, settings: Download, name: str) -> None:
     assert settings.motion is not None, "rule download gives it to this dataset"
     clips = plan(settings.motion)
     jobs = [(clip.scene, target / "videos" / clip.file, clip.form, clip.seed) for clip in clips]
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for _ in track(pool.map(_write, jobs, chunksize=16), total=len(jobs), label="render"):
-            pass
+    for _ in track(in_order(_write, jobs, workers=len(os.sched_getaffinity(0))), total=len(jobs), label="render"):
+        pass
     rows = [clip.annotation() for clip in clips]
     (target / "annotations.json").write_text(json.dumps({"videos": rows}, indent=1) + "\n", encoding="utf-8")
 

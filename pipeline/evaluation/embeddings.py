@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.core.hdf5 import written
+from pipeline.core.hdf5 import opened, written
 
 ARRAYS = ("video", "text", "twin", "video_of_text", "twin_of", "directed", "mask")
 
@@ -49,7 +49,7 @@ def save(target: Path, made: Embeddings, *, attributes: dict[str, str | int]) ->
 def load(source: Path) -> tuple[Embeddings, dict[str, str | int]]:
     """Read embeddings and their attributes. ValueError names a file that is not one of ours."""
     try:
-        with h5py.File(source, "r") as file:
+        with opened(source) as file:
             arrays: dict[str, Any] = {name: file[name][:] for name in ARRAYS}
             names = {name: [str(x) for x in file[name].asstr()[:]] for name in ("video_id", "caption_id")}
             temperature = float(file.attrs["temperature"]) if "temperature" in file.attrs else None

@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 from h5py import h5s
 
+from pipeline.core.hdf5 import opened
+
 FORMAT = 2
 
 
@@ -39,8 +41,7 @@ class Rows:
         if self._owner != os.getpid():
             if self._file is not None:
                 self._file.close()  # the parent's; it keeps its own
-            # The file never changes once it has its name, and locks fail on some network disks.
-            self._file, self._owner = h5py.File(self.path, "r", locking=False), os.getpid()
+            self._file, self._owner = opened(self.path), os.getpid()
         assert self._file is not None
         return self._file
 

@@ -19,6 +19,7 @@ import numpy as np
 from h5py import h5d, h5p, h5s, h5t
 
 from pipeline.core.files import Disk, read_json, refuse_small_disk, write_json
+from pipeline.core.hdf5 import Refused, opened
 from pipeline.core.progress import track
 from pipeline.inputs.rows import FORMAT
 
@@ -75,10 +76,12 @@ class Writer:
             noted = read_json(self.mark)
             if noted["plan"] != self._plan:
                 return 0
-            with h5py.File(self.part, "r", locking=False) as file:
+            with opened(self.part) as file:
                 for name in small:
                     file[name][:]
             return int(noted["rows"])
+        except Refused:
+            raise
         except (OSError, RuntimeError, ValueError, KeyError, TypeError):
             return 0
 

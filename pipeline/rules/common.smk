@@ -15,6 +15,7 @@ from pipeline.config import registry, resolve, settings
 from pipeline.config.params import check, known_files
 from pipeline.core import layout, locks
 from pipeline.core.code import ROOT, shown, sources
+from pipeline.core.stopped import Stopped
 from pipeline.datasets import folder
 
 # `resources` is a word of Snakemake's own.
@@ -101,11 +102,14 @@ if workflow.remote_exec:
 
 
 # Held until this Snakemake ends. DVC's stages wait for one that outlived the DVC which started it.
-HELD = (
-    locks.enter(Path(".snakemake"), wait="DVC_STAGE" in os.environ)
-    if workflow.is_main_process
-    else None
-)
+try:
+    HELD = (
+        locks.enter(Path(".snakemake"), wait="DVC_STAGE" in os.environ)
+        if workflow.is_main_process
+        else None
+    )
+except (Stopped, OSError) as error:
+    raise WorkflowError(str(error)) from None
 
 
 wildcard_constraints:

@@ -3,13 +3,13 @@
 import getpass
 import os
 import tempfile
-import time
 from pathlib import Path
 
-import filelock
 import torch
 
-_claims: dict[str, filelock.FileLock] = {}  # held until this process ends
+from pipeline.core.locks import LIMIT, Lock, first_free
+
+_claims: dict[str, Lock] = {}  # held until this process ends
 
 
 def choose(name: str) -> torch.device:
@@ -39,28 +39,24 @@ def _claimed() -> torch.device:
     return torch.device("cuda", claim(names, folder=Path(tempfile.gettempdir())))
 
 
-def claim(names: list[str], *, folder: Path) -> int:
-    """The number of the first of `names` that no other process has claimed, which this one keeps until it ends."""
-    told = False
+def claim(names: list[str], *, folder: Path, limit: float = LIMIT) -> int:
+    """The number of the first of `names` that no other process has claimed, which this one keeps until it ends.
+
+    Stopped if none becomes free within `limit` seconds.
+    """
     for name in names:
         if name in _claims:
             return names.index(name)
-    while True:
-        for number, name in enumerate(names):
-            lock = filelock.FileLock(folder / f"petl-vtr-{getpass.getuser()}-{name}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                continue
-            _claims[name] = lock
-            return number
-        if not told:
-            print(
-                f"all {len(names)} GPUs here are at work for other jobs; waiting for one (device: cuda:0 shares it)",
-                flush=True,
-            )
-            told = True
-        time.sleep(1)
+    candidates = [Lock(folder / f"petl-vtr-{getpass.getuser()}-{name}.lock") for name in names]
+    busy = f"all {len(names)} GPUs here are at work for other jobs"
+    number = first_free(
+        candidates,
+        told=lambda holders: f"{busy}; waiting for one (device: cuda:0 shares it): {holders}",
+        ended=busy,
+        limit=limit,
+    )
+    _claims[names[number]] = candidates[number]
+    return number
 
 
 def prepare(device: torch.device, *, threads: int, seed: int, tf32: bool = False, deterministic: bool = True) -> None:

@@ -1,16 +1,17 @@
 """Batches from the disk to the device, read ahead by worker processes. What is read, and in which order, is the caller's."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+
+from pipeline.runtime.processes import LIMIT, in_order
 
 Batch = TypeVar("Batch", bound=tuple[Tensor | None, ...])
-AHEAD = 2  # batches that each worker holds ready
 
 
 class Stream:
@@ -18,7 +19,7 @@ class Stream:
 
     With workers, rows are fetched in processes of their own, which open their files themselves. -1 workers are 2 on a GPU, and none on
     a CPU, where they would take the cores that train. Without `move` the batches stay in (pinned) memory, and the caller moves what
-    it needs. What a fetch raises is raised here, once its batch is due.
+    it needs. What a fetch raises is raised here, once its batch is due. Stopped if a worker dies, or a batch takes `limit` seconds.
     """
 
     def __init__(
@@ -29,22 +30,14 @@ class Stream:
         device: torch.device,
         workers: int = -1,
         move: bool = True,
+        limit: float = LIMIT,
     ) -> None:
         self.device, self.waited, self._move = device, 0.0, move
-        gpu = device.type == "cuda"
-        number = (2 if gpu else 0) if workers < 0 else workers
-        self._loader: DataLoader[Any] = DataLoader(
-            _Fetched(fetch),
-            batch_size=None,  # a worker makes a whole batch
-            sampler=wanted,
-            num_workers=number,
-            prefetch_factor=AHEAD if number else None,
-            pin_memory=gpu,
-            generator=torch.Generator(),  # else it would draw from the one that initialises modules
-        )
+        self._fetch, self._wanted, self._limit, self._owner = fetch, wanted, limit, os.getpid()
+        self._workers = (2 if device.type == "cuda" else 0) if workers < 0 else workers
 
     def __iter__(self) -> Iterator[Any]:
-        batches = iter(self._loader)
+        batches = in_order(self._packed, self._wanted, workers=self._workers, land=self._landed, limit=self._limit)
         try:
             while True:
                 start = time.perf_counter()
@@ -52,24 +45,46 @@ class Stream:
                 self.waited += time.perf_counter() - start
                 if batch is None:
                     return
-                if isinstance(batch, Exception):
-                    raise batch
                 if self._move:
-                    batch = type(batch)(*(None if part is None else part.to(self.device, non_blocking=True) for part in batch))
+                    batch = _like(type(batch), [None if part is None else part.to(self.device, non_blocking=True) for part in batch])
                 yield batch
         finally:
-            # Now, and not when the traceback of an error is collected: its queues may be gone by then, and each worker is waited for.
-            del batches
+            batches.close()  # now, and not when the traceback of an error is collected
+
+    def _packed(self, rows: np.ndarray) -> tuple[type, list["_Packed | None"]]:
+        if os.getpid() != self._owner:
+            torch.set_num_threads(1)  # the threads of this process's parent are not there
+        batch = self._fetch(rows)
+        return type(batch), [None if part is None else _pack(part) for part in batch]
+
+    def _landed(self, packed: tuple[type, list["_Packed | None"]]) -> Any:
+        kind, parts = packed
+        tensors = [None if part is None else _unpack(part) for part in parts]
+        if self.device.type == "cuda":
+            if self.device.index is not None:
+                torch.cuda.set_device(self.device)  # a thread begins with the first
+            tensors = [None if tensor is None else tensor.pin_memory() for tensor in tensors]
+        return _like(kind, tensors)
 
 
-class _Fetched(Dataset[Any]):
-    """`fetch` as a dataset. An error becomes an item: a worker would wrap it into its own traceback."""
+def _like(kind: type, parts: list[Tensor | None]) -> Any:
+    """A named tuple, or a tuple."""
+    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
 
-    def __init__(self, fetch: Callable[[np.ndarray], Any]) -> None:
-        self.fetch = fetch
 
-    def __getitem__(self, rows: Any) -> Any:
-        try:
-            return self.fetch(rows)
-        except (ValueError, OSError) as error:
-            return error
+class _Packed(NamedTuple):
+    """A tensor as an array of bytes, which processes hand on as it is; tensors would go through shared memory."""
+
+    bytes: np.ndarray
+    dtype: torch.dtype
+    shape: torch.Size
+
+
+def _pack(tensor: Tensor) -> _Packed:
+    return _Packed(tensor.contiguous().reshape(-1).view(torch.uint8).numpy(), tensor.dtype, tensor.shape)
+
+
+def _unpack(packed: _Packed) -> Tensor:
+    if not packed.bytes.size:  # which torch views as nothing else
+        return torch.empty(packed.shape, dtype=packed.dtype)
+    return torch.from_numpy(packed.bytes).view(packed.dtype).reshape(packed.shape)

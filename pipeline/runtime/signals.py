@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from pipeline.core.stopped import EXIT_CODE, Stopped
+
+__all__ = ["EXIT_CODE", "SIGNALS", "Stopped", "Warned", "listening"]
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: try again
-
-
-class Stopped(Exception):
-    """A stop on request: the work so far is on the disk, and the same command goes on from there."""
 
 
 class Warned:

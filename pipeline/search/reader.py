@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from pipeline.core.hdf5 import Refused, opened
 from pipeline.search.index_file import CAPTION_COLUMNS, FORMAT, NUMBERS, VIDEO_COLUMNS, Rows
 
 KINDS: dict[str, type | tuple[type, ...]] = {
@@ -46,8 +47,7 @@ class Reader:
             raise ValueError(f"there is no index {path}; make it with python -m pipeline.stages.index")
         self._whole: dict[str, np.ndarray] = {}
         with self.sound():
-            # The file never changes once it has its name, and locks fail on some network disks.
-            self._file = h5py.File(path, "r", locking=False)
+            self._file = opened(path)
             try:
                 self._read_all()
             except BaseException:
@@ -114,6 +114,8 @@ class Reader:
         """HDF5 raises many kinds of errors for one damaged file."""
         try:
             yield
+        except Refused:
+            raise
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
             why = " ".join(str(error).split())[:200] or type(error).__name__
             raise ValueError(f"{self.path} cannot be used: {why}; delete it and index again") from error

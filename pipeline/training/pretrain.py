@@ -4,11 +4,10 @@ The pictures come from their own random stream and stand on their own background
 pictures, S pixels a side, L tokens.
 """
 
+import functools
 import itertools
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 from pipeline.clip import FrozenClip, build
 from pipeline.config.schema import Pretrain, Train
 from pipeline.motion import captions, render, scene
+from pipeline.runtime.processes import in_order
 from pipeline.training import optim
 from pipeline.training.loss import contrastive
 
@@ -34,15 +34,8 @@ def pictures(settings: Pretrain) -> Iterator[tuple[np.ndarray, list[str]]]:
 
     They are rendered a few pieces ahead of the training and not all at once, which would fill the memory.
     """
-    workers = len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(workers) as pool:
-        ahead = deque[Future[tuple[np.ndarray, list[str]]]]()
-        for number in range(-(-settings.pairs // PIECE)):
-            ahead.append(pool.submit(_piece, settings.seed, number))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    pieces = range(-(-settings.pairs // PIECE))
+    yield from in_order(functools.partial(_piece, settings.seed), pieces, workers=len(os.sched_getaffinity(0)))
 
 
 def _piece(seed: int, number: int) -> tuple[np.ndarray, list[str]]:
