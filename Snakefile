@@ -18,6 +18,7 @@ include: "pipeline/rules/search.smk"
 
 
 onstart:
+    look_around()
     end_orphans()
     mark_stale()
 
