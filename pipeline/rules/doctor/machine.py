@@ -118,7 +118,7 @@ def memory(case: Case) -> Iterator[Line]:
     if needed * 1e6 > there:
         remedy = "set train.chunk, a smaller train.batch, or checkpointing: true"
         yield Line("memory", WARNING, f"{said}; training {what} is taken to need up to {size(needed * 1e6)}: {remedy}")
-    elif (threads := 1 + readers(params, int(gpu))) > cores:
+    elif (threads := 1 + readers(params, int(gpu))) > cores and not case.quick:  # slower, but right
         remedy = f"set machine: {{workers: {cores - 1}}}"
         yield Line("memory", WARNING, f"{said}; a training computes and reads in {threads} processes: {remedy}")
     else:

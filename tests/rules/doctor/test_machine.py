@@ -151,6 +151,7 @@ def test_readers_that_have_no_core(case, said, monkeypatch):
     monkeypatch.setattr(machine, "_memory", lambda: 25e9)
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {0, 1})
     assert "in 4 processes: set machine: {workers: 1}" in said(machine.memory, case("machine.workers=3"), "warning")[0]
+    assert said(machine.memory, case("machine.workers=3", quick=True), "warning") == []
 
 
 def test_a_container_has_the_memory_of_its_limit(monkeypatch, tmp_path):
