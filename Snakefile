@@ -21,6 +21,7 @@ include: "pipeline/rules/search.smk"
 
 
 onstart:
+    look_around()
     end_orphans()
     mark_stale()
 

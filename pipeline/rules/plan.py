@@ -42,14 +42,15 @@ class Choice:
         return self if self.trained or split == "test" else Choice(CLIPS, CAPTIONS, self.trained)
 
 
-def choices(params: Params, *, where: str = "params.yaml") -> dict[tuple[str, str], Choice]:
-    """The choice of each run that there is, asked for or not, on each dataset, as (run, dataset).
+def choices(params: Params, *, where: str = "params.yaml", ask: bool = True) -> dict[tuple[str, str], Choice]:
+    """The choice of each run that there is, asked for or not, on each dataset, as (run, dataset); without `ask`, of those once asked about.
 
     ValueError for a run that is asked for and cannot be: its method cannot be attached, or may not use the store that it names.
     """
     asked = {(run, dataset): _question(params, run, dataset) for run in params.methods for dataset in params.run.datasets}
-    answers = _answers(asked.values())
-    found = {pair: _choose(params, *pair, answer=answers[_key(question)], where=where) for pair, question in asked.items()}
+    answers = _answers(asked.values(), ask=ask)
+    keys = {pair: key for pair, question in asked.items() if (key := _key(question)) in answers}
+    found = {pair: _choose(params, *pair, answer=answers[key], where=where) for pair, key in keys.items()}
     for (run, _), choice in found.items():
         if choice.problem and run in params.run.methods:
             raise ValueError(choice.problem)
@@ -101,10 +102,10 @@ def _key(question: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps([question, code], sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _answers(questions: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _answers(questions: Iterable[dict[str, Any]], *, ask: bool) -> dict[str, Any]:
     """The reach of both towers for each question, by its key."""
     known: dict[str, Any] = read_json(KNOWN) if KNOWN.exists() else {}
-    new = {key: question for question in questions if (key := _key(question)) not in known}
+    new = {key: question for question in questions if (key := _key(question)) not in known} if ask else {}
     if new:
         known |= dict(zip(new, _ask(list(new.values())), strict=True))
         _write(known)

@@ -10,6 +10,8 @@ import math
 MOST = 4
 # Processes that read ahead where `machine.workers` is -1 and the job has a GPU.
 AHEAD = 2
+# Batches that each of them holds ready, and videos of a batch of rules embed and features, as the code says that they are read by.
+READY, EMBEDDED = 2, 64
 
 
 def memory(base: float, attempt: int) -> int:
@@ -59,8 +61,12 @@ def train_memory(batch: int, *, share: float, gpu: bool) -> float:
 
 def cpus(threads: int, workers: int, *, gpu: int, processes: int = 1) -> int:
     """Cores of a job: those that compute, and those that read ahead, of each of its processes on a node."""
-    ahead = workers if workers >= 0 else AHEAD if gpu else 0
-    return processes * (threads + ahead)
+    return processes * (threads + readers(workers, gpu=gpu))
+
+
+def readers(workers: int, *, gpu: int) -> int:
+    """Processes that read ahead for one that computes."""
+    return workers if workers >= 0 else AHEAD if gpu else 0
 
 
 def launcher(gpus: int, nodes: int) -> str:

@@ -3,6 +3,29 @@ import shutil
 import threading
 
 
+def look_around():
+    """Warn of what is likely to go wrong on this machine, and stop where it certainly does: `python -m pipeline doctor`, in a second."""
+    # Here, as Snakemakes of single jobs read this file too.
+    from pipeline.rules.doctor import line
+    from pipeline.rules.doctor.examine import examine
+
+    case = line.Case(
+        PARAMS,
+        counts=COUNTS,
+        choices=CHOICES,
+        jobs=frozenset(job.rule.name for job in workflow.dag.needrun_jobs()),
+        slurm=not HERE,
+        quick=True,
+        patience=0.5,
+    )
+    found = examine(case, seconds=0.9)
+    for told in found:
+        if told.state == line.WARNING:
+            logger.warning(f"{told.name}: {told.text}")
+    if stops := [told.text for told in found if told.state == line.STOP]:
+        raise WorkflowError("; ".join(stops))
+
+
 def mark_stale():
     """Mark what is going to be made anew, as Snakemake does for a job that starts.
 

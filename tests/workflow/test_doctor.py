@@ -1,0 +1,34 @@
+"""What a workflow looks at when it starts: it warns and goes on, or stops before its first job."""
+
+import pytest
+
+from tests.workflow.conftest import fresh
+
+
+@pytest.fixture
+def started(tmp_path):
+    """The tiny configuration, of one method that is trained not at all, and nothing made yet."""
+    made = fresh(tmp_path)
+    made.edit("params.yaml", lambda text: text.replace("[zero_shot, full_finetune, vop, mv_adapter]", "[zero_shot]"))
+    made.edit("params.yaml", lambda text: text.replace("method: mv_adapter", "method: zero_shot"))
+    return made
+
+
+def test_a_start_warns_and_goes_on_or_stops_before_the_first_job(started):
+    done = started.snakemake("data/motion/raw.sha256")
+    assert done.returncode == 0, done.output
+    # Snakemakes of single jobs say nothing.
+    assert done.output.count("git: ") == 1 and "is no git repository" in done.output
+
+    stopped = started.run("env", "CUDA_VISIBLE_DEVICES=", "snakemake", "--cores", "1", "--config", "device=cuda")
+    said = stopped.stdout + stopped.stderr
+    assert stopped.returncode == 1 and "device is cuda, but there is no GPU here" in said
+    assert "Traceback" not in said and not (started.folder / "work/clip-tiny").exists()
+
+    # A dry run looks at nothing.
+    done = started.snakemake("-n", "--config", "device=cuda")
+    assert done.returncode == 0 and "no GPU here" not in done.output and "git: " not in done.output
+
+    # What needs no GPU goes on.
+    done = started.snakemake("--config", "device=cuda", "--", "data/motion/videos.parquet")
+    assert done.returncode == 0, done.output
