@@ -10,8 +10,6 @@ import math
 MOST = 4
 # Processes that read ahead where `machine.workers` is -1 and the job has a GPU.
 AHEAD = 2
-# Batches that each of them holds ready, and videos of a batch of rules embed and features, as the code says that they are read by.
-READY, EMBEDDED = 2, 64
 
 
 def memory(base: float, attempt: int) -> int:

@@ -43,6 +43,21 @@ time.sleep(60)
 HERE = ELSEWHERE.replace('lease._where = lambda: "another machine"\n', "")
 
 
+@pytest.fixture(autouse=True)
+def _released(monkeypatch):
+    """Leases of this process end with their test: one whose file is deleted later would end the process."""
+    made, begin = [], Lease.__init__
+
+    def noted(self, lock):
+        made.append(self)
+        begin(self, lock)
+
+    monkeypatch.setattr(Lease, "__init__", noted)
+    yield
+    for one in made:
+        one.release()
+
+
 def stale(folder):
     (folder / "locks").mkdir(parents=True)
     (folder / "locks/0.input.lock").write_text("a\n")

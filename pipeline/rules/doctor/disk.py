@@ -84,7 +84,7 @@ def _stores(case: Case, params: Params, name: str, *, videos: int) -> Iterator[P
         if word in (layout.CLIPS, layout.CAPTIONS) or not case.may_run("frames" if word == layout.FRAMES else "features"):
             continue
         files = [Path(layout.store(layout.split(name, split), word, tower=tower, backbone=params.backbone.name)) for split in layout.SPLITS]
-        total = videos * video_part(params, name, word) if tower == "vision" else lines * _text_part(params, name, word)
+        total = videos * _video_part(params, name, word) if tower == "vision" else lines * _text_part(params, name, word)
         there = sum(file.stat().st_size for file in files if file.is_file())
         yield Part(files[0], max(0.0, total - there) if not all(file.is_file() for file in files) else 0)
 
@@ -110,13 +110,7 @@ def _runs(case: Case, params: Params) -> Iterator[Part]:
     yield Part(Path(layout.RUNS), STATES * whole * waiting)
 
 
-def video_bytes(case: Case, params: Params, run: str, dataset: str) -> float:
-    """Bytes of one video as a run reads it: of frames where nothing is known."""
-    choice = case.choices.get((run, dataset), Choice(layout.FRAMES, layout.CAPTIONS))
-    return video_part(params, dataset, choice.video)
-
-
-def video_part(params: Params, dataset: str, word: str) -> float:
+def _video_part(params: Params, dataset: str, word: str) -> float:
     """Bytes of one video in a store: uint8 frames, tokens after some blocks, or float32 CLS tokens and features after the last one."""
     frames = params.datasets[dataset].frames
     if word in (layout.FRAMES, layout.CLIPS):

@@ -1,4 +1,4 @@
-"""The machine: its GPUs and their driver, shared memory for what reads ahead, memory and cores."""
+"""The machine: its GPUs and their driver, shared memory of several GPUs, memory and cores."""
 
 import os
 import shutil
@@ -12,13 +12,12 @@ from pipeline.config.schema import Params
 from pipeline.core.formatting import size
 from pipeline.rules import gpus
 from pipeline.rules import resources as demand
-from pipeline.rules.doctor import disk
 from pipeline.rules.doctor.line import FINE, WARNING, Case, Line
 from pipeline.rules.slurm import gpu_rules
 
 SHARED = Path("/dev/shm")
 DEVICES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")  # of GPUs that are there without nvidia-smi, the last one under Windows
-READING = ("train", "rates", "embed", "features", "index")  # rules whose jobs read ahead
+NCCL = 2**30  # bytes that its documentation asks of a container
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
 ELSEWHERE = "jobs run on other nodes: there, `srun python -m pipeline doctor` in the partition"
 
@@ -74,37 +73,17 @@ def readers(params: Params, number: int) -> int:
 
 
 def shared(case: Case) -> Iterator[Line]:
-    """/dev/shm against the batches that readers hold ready in it."""
+    """/dev/shm for the processes of one training, whose GPUs may exchange gradients through it. Readers use none."""
     if case.params is None or case.slurm:
         return
-    number = case.gpus[0]
-    workers = readers(case.params, number)
-    if not workers:
-        yield Line("shared memory", FINE, "no job reads ahead, so none is needed")
+    number = case.params.machine.gpus
+    if number == 1 or not case.gpus[0]:
+        yield Line("shared memory", FINE, "one process trains, and needs none")
         return
-    if not os.access(SHARED, os.W_OK):
-        remedy = "set machine: {workers: 0}"
-        yield Line("shared memory", case.bad(*READING), f"{SHARED} cannot be written, and readers need it; {remedy}")
-        return
-    batch = max(_batch(case, case.params, dataset) for dataset in case.params.run.datasets)
-    jobs = max(1, number // case.params.machine.gpus)
-    needed, free = jobs * workers * demand.READY * batch, shutil.disk_usage(SHARED).free
-    said = f"{workers} readers with {demand.READY} batches of {size(batch)} for {jobs} jobs at once need {size(needed)} of {SHARED}"
-    if free < needed:
-        remedy = f"docker run --shm-size={needed / 2**30 + 1:.0f}g, mount it larger, or set machine: {{workers: 0}}"
-        state = case.bad(*READING) if free < batch else WARNING
-        yield Line("shared memory", state, f"{said}, which has {size(free)} free; {remedy}")
-    else:
-        yield Line("shared memory", FINE, f"{said}, {size(free)} are free")
-
-
-def _batch(case: Case, params: Params, dataset: str) -> float:
-    """Bytes of the largest batch of all processes of a job on one node."""
-    found = [0.0]
-    for run in params.run.methods:
-        pairs = max(train_of(params, run, dataset).batch, demand.EMBEDDED)
-        found.append(pairs * disk.video_bytes(case, params, run, dataset) / params.machine.nodes)
-    return max(found)
+    free = shutil.disk_usage(SHARED).free if os.access(SHARED, os.W_OK) else 0
+    said = f"{number} processes of a training exchange gradients by NCCL, for which {SHARED} has {size(free)} free"
+    remedy = "docker run --shm-size=1g, mount it larger, or export NCCL_SHM_DISABLE=1"
+    yield Line("shared memory", *((FINE, said) if free >= NCCL else (WARNING, f"{said}; {remedy}")))
 
 
 def memory(case: Case) -> Iterator[Line]:

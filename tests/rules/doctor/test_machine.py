@@ -5,12 +5,8 @@ from collections import namedtuple
 import pytest
 import torch
 
-from pipeline.evaluation import embed
-from pipeline.inputs import features
 from pipeline.rules import gpus
-from pipeline.rules import resources as demand
 from pipeline.rules.doctor import machine
-from pipeline.runtime import loader
 
 pytestmark = pytest.mark.usefixtures("programs")
 REAL = gpus.built
@@ -95,44 +91,20 @@ def test_more_gpus_than_there_are(programs, case, said):
     )
 
 
-def test_what_is_reckoned_with_is_what_readers_do():
-    assert (demand.READY, demand.EMBEDDED) == (loader.AHEAD, embed.BATCH) and features.BATCH <= demand.EMBEDDED
-
-
-BIG = ("datasets.motion.frames.number=12", "datasets.motion.frames.size=224", "machine.workers=2")
-
-
 def free(monkeypatch, number):
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: Usage(number, 0, number))
 
 
-def test_shared_memory_for_what_reads_ahead(case, said, monkeypatch):
-    needed = 2 * 2 * 64 * 12 * 3 * 224**2
-    free(monkeypatch, needed)
-    assert said(machine.shared, case(*BIG))[0][0] == "fine"
-    free(monkeypatch, needed - 1)
-    [text] = said(machine.shared, case(*BIG), "warning")
-    assert "2 readers with 2 batches of 115.6 MB" in text and "--shm-size=1g" in text and "machine: {workers: 0}" in text
-    free(monkeypatch, 64e6)  # as containers have it
-    assert said(machine.shared, case(*BIG), "stop")
-    assert said(machine.shared, case(*BIG, jobs=frozenset({"score"})), "stop") == []
-
-
-def test_without_readers_no_shared_memory_is_needed(case, said, monkeypatch):
-    free(monkeypatch, 0)
-    assert said(machine.shared, case("device=auto")) == [("fine", "no job reads ahead, so none is needed")]
-
-
-def test_a_gpu_has_two_readers_and_each_gpu_a_job(programs, case, said, monkeypatch):
+def test_shared_memory_of_several_gpus(programs, case, said, monkeypatch, tmp_path):
     programs(nvidia_smi=GPU)
-    free(monkeypatch, 1e12)
-    assert "2 readers with 2 batches of 3.1 MB for 2 jobs at once need 25.2 MB" in said(machine.shared, case("device=auto"), "fine")[0]
-    assert "for 1 jobs" in said(machine.shared, case("device=auto", "machine.gpus=2"), "fine")[0]
-
-
-def test_shared_memory_that_cannot_be_written(case, said, monkeypatch, tmp_path):
+    free(monkeypatch, 2**30)
+    assert said(machine.shared, case("device=auto", "machine.gpus=2"))[0][0] == "fine"
+    free(monkeypatch, 64e6)  # as containers have it
+    assert said(machine.shared, case("device=auto"))[0] == ("fine", "one process trains, and needs none")
+    [text] = said(machine.shared, case("device=auto", "machine.gpus=2"), "warning")
+    assert "has 64.0 MB free; docker run --shm-size=1g" in text
     monkeypatch.setattr(machine, "SHARED", tmp_path / "gone")
-    assert "cannot be written" in said(machine.shared, case("machine.workers=1"), "stop")[0]
+    assert "has 0 B free" in said(machine.shared, case("device=auto", "machine.gpus=2"), "warning")[0]
 
 
 def test_memory_and_cores(case, said, monkeypatch):
