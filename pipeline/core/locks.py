@@ -8,13 +8,14 @@ a lease stands in for them. No wait lasts for ever.
 import fcntl
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.core.lease import PATIENCE, Lease, holder_in, note_holder
+from pipeline.core.lease import BEAT, PATIENCE, Lease, holder_in, note_holder
 from pipeline.core.stopped import Stopped
 
 LIMIT = 24 * 3600.0  # seconds that the end of another process is waited for
@@ -113,7 +114,8 @@ class Lock:
 def _tell(path: Path, error: OSError) -> None:
     if path.parent not in _told:
         _told.add(path.parent)
-        print(f"{path}: the file system has no locks ({error.strerror}); files beside it, touched every 2 s, stand in for them", flush=True)
+        stand_in = f"files beside it, touched every {BEAT:g} s, stand in for them"
+        print(f"{path}: the file system has no locks ({error.strerror}); {stand_in}", file=sys.stderr, flush=True)
 
 
 def enter(folder: Path, *, wait: bool, limit: float = LIMIT) -> Lock:
@@ -128,7 +130,8 @@ def enter(folder: Path, *, wait: bool, limit: float = LIMIT) -> Lock:
     else:
         alone = lock.take()
         if lock.unsure:
-            print(f"{lock.path} is held by {lock.holder()}; looking for up to {PATIENCE * LOOK:g} s whether it lives", flush=True)
+            told = f"{lock.path} is held by {lock.holder()}; looking for up to {PATIENCE * LOOK:g} s whether it lives"
+            print(told, file=sys.stderr, flush=True)  # what Snakemake prints of a plan may be read by another program
         while not alone and lock.unsure:
             time.sleep(LOOK)
             alone = lock.take()

@@ -106,7 +106,7 @@ def test_locks_of_a_living_snakemake_stay_until_it_is_killed(tmp_path, capfd, mo
     locks.enter(folder, wait=True).close()
     assert time.monotonic() - start > 1
     assert not left.exists()
-    said = capfd.readouterr().out
+    said = "".join(capfd.readouterr())
     assert "another Snakemake is at work in" in said and f"petl-vtr.lock is held by process {process.pid} of " in said
     assert (f"{folder}/petl-vtr.lock: the file system has no locks" in said) == bool(code)
     killer.wait()

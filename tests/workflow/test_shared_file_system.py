@@ -46,7 +46,7 @@ def test_a_training_goes_on_after_its_node_died_where_flock_is_refused(place, tm
     (place.folder / to / ".train.lock").write_text(LEFT)
     found = done(place, line, refusing(tmp_path, code))
     assert found.returncode == 0, found.stdout + found.stderr
-    assert f"{to}/.train.lock: the file system has no locks ({os.strerror(getattr(errno, code))}); files beside it" in found.stdout
+    assert f"{to}/.train.lock: the file system has no locks ({os.strerror(getattr(errno, code))}); files beside it" in found.stderr
     assert f"{to}/.train.lock is held by a process that left no name" in found.stdout and "waiting for its end" in found.stdout
     made, there = (place.folder / folder / "adapter.safetensors" for folder in (to, RUN))
     assert made.stat().st_size == there.stat().st_size
@@ -103,3 +103,13 @@ def test_a_training_whose_readers_are_killed_ends_with_a_sentence_and_the_code_t
     said = process.communicate(timeout=300)
     assert process.returncode == 75, said
     assert re.fullmatch(r"process \d+, which works ahead of this one, was ended by SIGKILL; .*\n", said[1]), said[1]
+
+
+def test_snakemake_works_in_a_folder_without_locks_and_removes_stale_ones(place, tmp_path):
+    left = place.folder / ".snakemake/locks"
+    left.mkdir(exist_ok=True)
+    (left / "0.output.lock").write_text(f"{RUN}/metrics.json\n")
+    found = done(place, f"snakemake --cores 1 --force -- {RUN}/metrics.json", refusing(tmp_path, "ENOLCK"))
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert ".snakemake/petl-vtr.lock: the file system has no locks" in found.stderr
+    assert (place.folder / RUN / "metrics.json").exists() and not list(left.glob("*.lock"))
