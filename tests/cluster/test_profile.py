@@ -34,7 +34,13 @@ def test_the_profile_plans_everything_without_slurm(checkout):
     assert {"transcode", "train", "report"} <= set(asked(checkout, "--profile", "slurm"))
 
 
-def test_each_kind_of_rule_asks_for_its_partition_and_only_trainings_are_warned(checkout):
+def test_as_shipped_no_job_names_a_partition(checkout):
+    assert not [rule for rule, words in asked(checkout, "--profile", "slurm").items() if "slurm_partition" in words]
+
+
+def test_each_kind_of_rule_asks_for_its_partition_and_only_trainings_are_warned(checkout, monkeypatch):
+    monkeypatch.setenv("PETL_SLURM_CPU_PARTITION", "cpu")
+    monkeypatch.setenv("PETL_SLURM_GPU_PARTITION", "gpu")
     checkout.edit("params.yaml", lambda text: text.replace("gains: []", "gains: [0.5, 1.0]"))
     found = asked(checkout, "--profile", "slurm", "--", "all", "indexes")
     on_gpus = {"pretrain", "features", "rates", "train", "embed", "index"}
