@@ -18,6 +18,7 @@ include: "pipeline/rules/search.smk"
 
 
 onstart:
+    warn_of_git()
     end_orphans()
     mark_stale()
 
@@ -28,6 +29,7 @@ onsuccess:
 
 onerror:
     end_now()
+    tell_refusals(log)
 
 
 # Stores that all runs read besides tables; DVC does not keep them.

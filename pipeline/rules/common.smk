@@ -1,4 +1,5 @@
 # The configuration as checked dataclasses, and where this Snakemake runs.
+import hashlib
 import os
 import re
 import signal
@@ -12,12 +13,13 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 from pipeline import datasets
 from pipeline.config import registry, resolve, settings
 from pipeline.config.params import check, known_files
-from pipeline.core import layout, locks
+from pipeline.core import contents, layout, locks, record
 from pipeline.core.code import ROOT, shown, sources
 from pipeline.datasets import folder
+from pipeline.datasets.annotations.matching import is_video
 
 # `resources` is a word of Snakemake's own.
-from pipeline.rules import gpus, plan, resources as demand, slurm
+from pipeline.rules import gpus, links, plan, resources as demand, slurm
 from pipeline.video.command import recipe
 
 if ROOT.resolve() != Path(workflow.basedir).resolve():
@@ -45,6 +47,7 @@ try:
     }
     if "DVC_STAGE" in os.environ:
         datasets.refuse_sharing(PARAMS)
+        links.refuse()
     CHOICES = plan.choices(PARAMS)
     SITE = slurm.read_site(slurm.PROFILE / "site.yaml", os.environ)
 except ValueError as error:
@@ -86,6 +89,23 @@ HELD = (
     if workflow.is_main_process
     else None
 )
+
+KNOWN = contents.Known(Path("work/contents.json"))
+
+
+def compare_contents():
+    """Read what has a new time, before anything is planned: raw files and your own videos. Jobs find it written down."""
+    for name, videos in OWN.items():
+        KNOWN.of(folder.files(PARAMS.datasets[name], videos))
+    for raw in map(layout.raw, PARAMS.run.datasets):
+        if other := contents.settle(Path(raw), Path(f"{raw}.sha256")):
+            logger.warning(
+                f"{raw}: not what {raw}.sha256 says, and made again is what hangs on it: {len(other)} files, {other[0]} first."
+            )
+
+
+if workflow.is_main_process:
+    compare_contents()
 
 
 wildcard_constraints:

@@ -27,6 +27,19 @@ def end_orphans():
         logger.warning(f"Ended Slurm jobs of an earlier run: {', '.join(ended)}.")
 
 
+def tell_refusals(log):
+    """Say which key of slurm/site.yaml to set where Slurm has refused jobs: the plugin shows its words among pages of others."""
+    text = Path(log).read_text(encoding="utf-8") if log else ""
+    for sentence in slurm.refusals(text):
+        logger.error(f"{sentence}.")
+
+
+def warn_of_git():
+    """Say now what each training would note as an unknown commit."""
+    if why := record.unreadable():
+        logger.warning(f"{why}.")
+
+
 def end_now():
     """Stop the clocks of Snakemake, which after each submission waits for the time when it may submit again: a minute on a cluster.
 
