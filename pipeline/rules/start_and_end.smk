@@ -27,9 +27,9 @@ def end_orphans():
         logger.warning(f"Ended Slurm jobs of an earlier run: {', '.join(ended)}.")
 
 
-def tell_refusals(log):
+def tell_refusals(logs):
     """Say which key of slurm/site.yaml to set where Slurm has refused jobs: the plugin shows its words among pages of others."""
-    text = Path(log).read_text(encoding="utf-8") if log else ""
+    text = "\n".join(Path(file).read_text(encoding="utf-8") for file in logs)
     for sentence in slurm.refusals(text):
         logger.error(f"{sentence}.")
 
