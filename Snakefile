@@ -32,6 +32,7 @@ onsuccess:
 
 onerror:
     end_now()
+    tell_refusals(log)
 
 
 # Stores that all runs read besides tables; DVC does not keep them.

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,6 +90,14 @@ def write_json(target: Path, value: Any) -> None:
     """Sorted keys, so that equal values are equal bytes. NaN is refused: it is not JSON."""
     with whole(target) as part:
         part.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def replace_json(target: Path, value: Any) -> None:
+    """As `write_json`, where several processes may write the file at once: each under a name of its own first."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.stem}.", delete=False) as file:
+        json.dump(value, file, indent=1, sort_keys=True)
+    os.replace(file.name, target)
 
 
 def read_json(source: Path) -> Any:

@@ -20,6 +20,7 @@ import pandas as pd
 from pipeline.config.dataset import Dataset, Own
 from pipeline.config.schema import Params
 from pipeline.config.settings import Annotate, Download
+from pipeline.core.contents import Known
 from pipeline.core.layout import SPLITS
 from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.matching import stem
@@ -83,9 +84,14 @@ def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.D
     return rows.tables(name, videos.values(), captions)
 
 
-def fingerprint(settings: Dataset | Annotate, videos: Sequence[tuple[str, str, str]]) -> str:
-    """Changes when one of these videos, given as `parts` gives them, is another file or another part, or the list of excluded ones is."""
-    states = [(part, (state := Path(settings.videos, part[0]).stat()).st_size, state.st_mtime_ns) for part in videos]
+def files(settings: Dataset | Annotate, videos: Sequence[tuple[str, str, str]]) -> list[Path]:
+    """The file of each video, given as `parts` gives them."""
+    return [Path(settings.videos, video) for video, *_ in videos]
+
+
+def fingerprint(settings: Dataset | Annotate, videos: Sequence[tuple[str, str, str]], *, known: Known) -> str:
+    """Changes when one of these videos is another file or another part, or the list of excluded ones is; not with the time of a file."""
+    states = list(zip(videos, known.of(files(settings, videos)), strict=True))
     excluded = Path(settings.exclude).read_bytes() if settings.exclude and Path(settings.exclude).is_file() else b""
     return hashlib.sha256(repr(states).encode() + excluded).hexdigest()[:16]
 

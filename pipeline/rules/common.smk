@@ -1,4 +1,5 @@
 # The configuration as checked dataclasses, and where this Snakemake runs.
+import hashlib
 import os
 import re
 import signal
@@ -13,15 +14,17 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 from pipeline import datasets
 from pipeline.config import registry, resolve, settings
 from pipeline.config.params import check, known_files
-from pipeline.core import layout, locks
+from pipeline.core import contents, layout, locks, record
 from pipeline.core.code import ROOT, shown, sources
 from pipeline.core.stopped import Stopped
 from pipeline.datasets import folder
+from pipeline.datasets.annotations.matching import is_video
 
 # `resources` is a word of Snakemake's own.
 from pipeline.rules import (
     configuration,
     gpus,
+    links,
     plan,
     protected,
     resources as demand,
@@ -58,6 +61,7 @@ try:
     }
     if "DVC_STAGE" in os.environ:
         datasets.refuse_sharing(PARAMS)
+        links.refuse()
     CHOICES = plan.choices(PARAMS)
     if workflow.is_main_process:
         SITE = slurm.read_site(slurm.PROFILE / "site.yaml", os.environ)
@@ -110,6 +114,23 @@ try:
     )
 except (Stopped, OSError) as error:
     raise WorkflowError(str(error)) from None
+
+KNOWN = contents.Known(Path("work/contents.json"))
+
+
+def compare_contents():
+    """Read what has a new time, before anything is planned: raw files and your own videos. Jobs find it written down."""
+    for name, videos in OWN.items():
+        KNOWN.of(folder.files(PARAMS.datasets[name], videos))
+    for raw in map(layout.raw, PARAMS.run.datasets):
+        if other := contents.settle(Path(raw), Path(f"{raw}.sha256")):
+            logger.warning(
+                f"{raw}: not what {raw}.sha256 says, and made again is what hangs on it: {len(other)} files, {other[0]} first."
+            )
+
+
+if workflow.is_main_process:
+    compare_contents()
 
 
 wildcard_constraints:

@@ -25,7 +25,8 @@ rule download:
         " --raw {output.raw} 2>&1 | tee {log}"
 
 
-# Raw files stay out of DVC's cache: benchmarks are large, and some may not be passed on. What they were is kept.
+# Raw files stay out of DVC's cache: benchmarks are large, and some may not be passed on. What they were is kept, and what reads them hangs
+# on it instead of the folder, of which Snakemake knows the time only (`contents.settle`).
 rule checksums:
     input:
         raw="data/{dataset}/raw",
@@ -49,7 +50,8 @@ rule checksums:
 
 rule annotate:
     input:
-        raw="data/{dataset}/raw",
+        raw=ancient("data/{dataset}/raw"),
+        checksums="data/{dataset}/raw.sha256",
         given=annotation_files,
         code=sources("pipeline.stages.annotate"),
         dataset=dataset_code,
@@ -70,6 +72,8 @@ rule annotate:
     params:
         settings=lambda w: settings.text(resolve.annotate(PARAMS, w.dataset)),
         root=video_root,
+        # Not read by the stage: another file may be the one that a video's name stands for.
+        names=names,
     shell:
         "python -m pipeline.stages.annotate --dataset {wildcards.dataset} --settings {params.settings:q} --raw {input.raw}"
         " --root {params.root:q} --videos {output.videos} --captions {output.captions} --about {output.about} 2>&1 | tee {log}"
@@ -77,7 +81,8 @@ rule annotate:
 
 rule transcode:
     input:
-        raw="data/{dataset}/raw",
+        raw=ancient("data/{dataset}/raw"),
+        checksums="data/{dataset}/raw.sha256",
         videos="data/{dataset}/videos.parquet",
         code=sources("pipeline.stages.transcode"),
     output:
@@ -180,7 +185,7 @@ rule card:
 rule frames:
     input:
         videos="work/{dataset}/{split}/videos.parquet",
-        clips=clip_folders,
+        clips=clips,
         code=sources("pipeline.stages.frames"),
     output:
         frames="work/{dataset}/{split}/frames.h5",
@@ -205,7 +210,7 @@ rule frames:
 rule features:
     input:
         table=lambda w: f"work/{w.dataset}/{w.split}/{'videos' if w.tower == 'vision' else 'captions'}.parquet",
-        clips=lambda w: clip_folders(w) if w.tower == "vision" else [],
+        clips=lambda w: clips(w) if w.tower == "vision" else [],
         weights=backbone_weights,
         code=sources("pipeline.stages.features"),
     output:

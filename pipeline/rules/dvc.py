@@ -8,15 +8,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
+from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo, lock_repo
+from dvc.scm import SCMError
 from dvc.stage import Stage
 from ruamel.yaml import YAML
 
 from pipeline import datasets
 from pipeline.config.params import FILE, load_params
+from pipeline.core import record as git
 from pipeline.core.code import ROOT, sources
 from pipeline.core.files import whole
-from pipeline.rules import slurm
+from pipeline.rules import links, slurm
 
 # Options of `dvc exp run` that are followed by a value.
 VALUED = ("-n", "--name", "-S", "--set-param", "-m", "--message")
@@ -147,6 +150,19 @@ def _words_of_dvc() -> list[str]:
 
 @contextlib.contextmanager
 def _repository() -> Iterator[Repo]:
-    """DVC's, locked. It lets go of its lock while a stage runs."""
-    with Repo() as repo, lock_repo(repo):
-        yield repo
+    """DVC's, locked. It lets go of its lock while a stage runs. ValueError for what DVC or git refuses."""
+    try:
+        links.refuse()
+        with Repo() as repo, lock_repo(repo):
+            yield repo
+    except DvcException as error:
+        raise ValueError(_sentence(error)) from error
+
+
+def _sentence(error: DvcException) -> str:
+    """What DVC says, with what it has from others, and what to do."""
+    said = f"{error}" + (f": {error.__cause__}" if error.__cause__ and str(error.__cause__) not in str(error) else "")
+    if isinstance(error, NotDvcRepoError | SCMError):
+        why = git.unreadable() or "DVC needs a git repository: work in a clone, or type `git init` and commit"
+        return f"{said.rstrip('.')}; {why}"
+    return f"DVC: {said}"

@@ -17,21 +17,42 @@ def video_root(wildcards):
 
 
 def state(wildcards):
-    """Changes when a video of the shard does; only your own are expected to."""
+    """Changes when what is in a video of the shard does; only your own are expected to."""
     entry = dataset_of(wildcards)
     first = int(wildcards.shard) * entry.clips.shard
     videos = OWN.get(wildcards.dataset, [])[first : first + entry.clips.shard]
-    return folder.fingerprint(entry, videos)
+    return folder.fingerprint(entry, videos, known=KNOWN)
 
 
 def annotation_files(wildcards):
-    """What is read besides the downloaded files: what the user has of a dataset, where params.yaml says so."""
+    """What is read besides the downloaded files: what the user has of a dataset, where params.yaml says so.
+
+    Of a folder Snakemake would compare the time: it is told to look at its files, or `names` tells it what is in it.
+    """
     entry = dataset_of(wildcards)
-    return [
-        path
-        for path in (entry.annotations, entry.captions, entry.exclude, entry.videos)
-        if path
+    given = [
+        path for path in (entry.annotations, entry.captions, entry.exclude) if path
     ]
+    listed = [
+        str(file)
+        for path in given
+        for file in (texts_below(path) if os.path.isdir(path) else [path])
+    ]
+    return listed + [ancient(path) for path in (entry.videos,) if path]
+
+
+def texts_below(path):
+    """The files of a folder that are no videos."""
+    return [file for file in contents.below(Path(path)) if not is_video(file)]
+
+
+def names(wildcards):
+    """Changes with the names of the files among which a benchmark's videos are looked for; captions of your own name theirs."""
+    entry = dataset_of(wildcards)
+    if entry.captions or not entry.videos:
+        return ""
+    found = [str(path) for path in contents.below(Path(entry.videos))]
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
 
 
 def backbone_weights(wildcards):
@@ -39,9 +60,13 @@ def backbone_weights(wildcards):
     return [PARAMS.backbone.weights] if PARAMS.backbone.file else []
 
 
-def clip_folders(wildcards):
-    folder = layout.clips(wildcards.dataset)
-    return [f"{folder}/{shard}" for shard in shards(wildcards.dataset)]
+def clips(wildcards):
+    """Folders of clips, and the reports that have the hash of each clip: of a folder Snakemake knows the time only, and goes by these."""
+    dataset = wildcards.dataset
+    return [
+        *(ancient(f"{layout.clips(dataset)}/{shard}") for shard in shards(dataset)),
+        *(f"data/{dataset}/shards/{shard}.parquet" for shard in shards(dataset)),
+    ]
 
 
 def chosen(wildcards):
@@ -97,7 +122,7 @@ def split_inputs(*splits):
             for name, path in split_files(wildcards, split).items()
         }
         return found | (
-            {"clips": clip_folders(wildcards)} if decoded(wildcards, splits) else {}
+            {"clips": clips(wildcards)} if decoded(wildcards, splits) else {}
         )
 
     return files

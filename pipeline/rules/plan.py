@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from pipeline.config import registry
 from pipeline.config.resolve import config_of, train_of
 from pipeline.config.schema import Params
 from pipeline.core.code import ROOT, fingerprint
-from pipeline.core.files import read_json
+from pipeline.core.files import read_json, replace_json
 from pipeline.core.layout import AUTO, CAPTIONS, CLIPS, FEATURES, FRAMES, RAW
 
 KNOWN = Path("work/frozen.json")
@@ -108,7 +107,7 @@ def _answers(questions: Iterable[dict[str, Any]], *, ask: bool) -> dict[str, Any
     new = {key: question for question in questions if (key := _key(question)) not in known} if ask else {}
     if new:
         known |= dict(zip(new, _ask(list(new.values())), strict=True))
-        _write(known)
+        replace_json(KNOWN, known)  # several workflows may plan in one folder at once
     return known
 
 
@@ -126,11 +125,3 @@ def _ask(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         raise ValueError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
     answers: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return answers
-
-
-def _write(known: dict[str, Any]) -> None:
-    """Under a name of its own first: several workflows may plan in one folder at once."""
-    KNOWN.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=KNOWN.parent, prefix=".frozen.", delete=False) as file:
-        json.dump(known, file, indent=1, sort_keys=True)
-    os.replace(file.name, KNOWN)

@@ -195,7 +195,7 @@ rule report:
         card="results/{dataset}/card.json",
         captions="work/{dataset}/test/captions.parquet",
         videos="work/{dataset}/test/videos.parquet",
-        clips=clip_folders,
+        clips=clips,
         code=sources("pipeline.stages.report"),
         template=shown(ROOT / "pipeline/reporting/report.html.j2"),
     output:

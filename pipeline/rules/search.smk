@@ -8,7 +8,7 @@ rule index:
         captions="work/{dataset}/test/captions.parquet",
         adapter=f"{RUN}/adapter.safetensors",
         weights=backbone_weights,
-        clips=clip_folders,
+        clips=clips,
         code=sources("pipeline.stages.index"),
         method=method_code,
     output:

@@ -27,6 +27,19 @@ RULE = re.compile(r"^rule (\w+):\n((?:    .*\n|\n)+)", flags=re.MULTILINE)
 # PETL_SLURM_ACCOUNT=abc on the command line wins over `account` of the file.
 VARIABLE = "PETL_SLURM_"
 
+# What to do in site.yaml, by what sbatch says when it refuses a job.
+REMEDIES = {
+    r"account": "set account, of `sacctmgr -n show user $USER withassoc format=account`,",
+    r"qos": "set qos, of `sacctmgr show qos format=name`,",
+    r"time ?limit|timelimit": "set max_runtime to the minutes that the partition allows, `sinfo -o '%P %l'`,",
+    r"partition": "set cpu_partition and gpu_partition, of `sinfo -o '%P %l %G'`,",
+    r"gres|generic resource|gpus?\b": "set gres or gpu_model, of `sinfo -o '%P %G'`, and gpu_partition to one with GPUs",
+    r"feature|constraint": "set constraint, of `sinfo -o '%P %f'`,",
+    r"memory|node configuration|processors|cpu count": "set gpu_partition and cpu_partition to nodes as large as the jobs ask for,"
+    " or ask for less by --set-resources; the keys are",
+    r"option|reservation|licen[sc]e": "correct extra",
+}
+
 
 @dataclass
 class Site:
@@ -61,8 +74,11 @@ def longest(site: Site) -> int:
     """
     if site.max_runtime or not shutil.which("sinfo"):
         return site.max_runtime
-    shown = subprocess.run(["sinfo", "--noheader", "--format=%R %l"], capture_output=True, text=True, check=False)
-    limits = dict(line.split() for line in shown.stdout.splitlines() if len(line.split()) == 2)
+    shown = subprocess.run(["sinfo", "--noheader", "--format=%P %l"], capture_output=True, text=True, check=False)
+    limits: dict[str, str] = {}
+    for name, limit in (line.split() for line in shown.stdout.splitlines() if len(line.split()) == 2):
+        # A star marks the one that holds where none is named.
+        limits |= {name.rstrip("*"): limit} | ({"": limit} if name.endswith("*") else {})
     return min((_minutes(limits.get(name, "")) for name in (site.cpu_partition, site.gpu_partition)), key=lambda limit: limit or math.inf)
 
 
@@ -71,6 +87,20 @@ def _minutes(limit: str) -> int:
     found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):\d+", limit)
     days, hours, minutes = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
     return (24 * days + hours) * 60 + minutes
+
+
+def refusals(log: str) -> list[str]:
+    """One sentence for each reason for which sbatch has refused jobs, by the `log` of a Snakemake: what it said, and which key to set."""
+    found = re.findall(r"SLURM sbatch failed\. The error message was '(.*?)'\.\s", log, flags=re.DOTALL)
+    said = dict.fromkeys(" ".join(text.split()).replace("sbatch: error: ", "") for text in found)
+    return [f"Slurm refused jobs ({text}): {_remedy(text)} in {shown(PROFILE / 'site.yaml')} (docs/cluster.md)" for text in said]
+
+
+def _remedy(said: str) -> str:
+    """The first that fits: an account is refused together with the partition that does not let it in."""
+    return next(
+        (remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, said, flags=re.IGNORECASE)), "set what your cluster asks for"
+    )
 
 
 def rules() -> dict[str, str]:

@@ -50,6 +50,13 @@ def end_orphans():
         logger.warning(f"Ended Slurm jobs of an earlier run: {', '.join(ended)}.")
 
 
+def tell_refusals(logs):
+    """Say which key of slurm/site.yaml to set where Slurm has refused jobs: the plugin shows its words among pages of others."""
+    text = "\n".join(Path(file).read_text(encoding="utf-8") for file in logs)
+    for sentence in slurm.refusals(text):
+        logger.error(f"{sentence}.")
+
+
 def end_now():
     """Stop the clocks of Snakemake, which after each submission waits for the time when it may submit again: a minute on a cluster.
 

@@ -1,11 +1,10 @@
 """Pin the downloaded raw files: a line of SHA-256 and name for each, which `sha256sum --check` reads as well."""
 
 import argparse
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from pipeline.core.contents import below, hashes
 from pipeline.core.files import whole
-from pipeline.core.record import sha256
 from pipeline.stages import guarded
 
 
@@ -15,9 +14,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--checksums", type=Path, required=True, help="text to write")
     args = parser.parse_args()
-    files = sorted(path for path in args.raw.rglob("*") if path.is_file() and not path.name.startswith(".snakemake"))
-    with ThreadPoolExecutor(args.threads) as pool:
-        sums = list(pool.map(sha256, files))
+    files = below(args.raw)
+    sums = hashes(files, threads=args.threads)
     with whole(args.checksums) as part:
         part.write_text("".join(f"{total}  {path.as_posix()}\n" for total, path in zip(sums, files, strict=True)), encoding="utf-8")
 

@@ -78,9 +78,19 @@ def _train(args: argparse.Namespace, job: Job, state: Path) -> None:
         old.unlink()
 
 
+class _Files(Live):
+    """DVCLive that writes files and asks neither git nor DVC for anything: there may be no commit, and no repository."""
+
+    def _init_dvc(self) -> None:
+        self._dvc_file = self._init_dvc_file()
+
+    def _init_studio(self) -> None:
+        self._studio_events_to_skip |= {"start", "data", "done"}
+
+
 def _curves(folder: Path) -> Callable[[list[dict[str, Any]]], None]:
     """Learning curves by DVCLive, written anew by every start, so that a resumed run has each epoch once."""
-    live = Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
+    live = _Files(dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
     # A method that trains nothing has no curve, but the folder that DVC looks for.
     (folder / "plots/metrics").mkdir(parents=True, exist_ok=True)
 

@@ -23,6 +23,7 @@ from pipeline.config.settings import read
 from pipeline.core.code import sources
 from pipeline.core.files import whole
 from pipeline.core.progress import track
+from pipeline.core.record import sha256
 from pipeline.datasets.annotations.matching import ENDING
 from pipeline.datasets.annotations.sources import login
 from pipeline.datasets.fetch import http, youtube
@@ -66,11 +67,12 @@ def main() -> None:
 def _rows(videos: list[dict[str, Any]], args: argparse.Namespace, *, part: Path, settings: ClipFormat) -> list[dict[str, Any]]:
     """A row of the report for each video; what a journal has already is not done again."""
     done = _journal(args.kept) | _journal(part)
+    timeless = {_timeless(key): row for key, row in done.items()}
     rows, code = [], _code()
     with (part / JOURNAL).open("w", encoding="utf-8") as file:
         for video in track(videos, total=len(videos), label="transcode"):
             key = _identity(video, args.raw, settings, code)
-            row = done.get(key)
+            row = done.get(key) or _same(timeless.get(_timeless(key)), args.raw / video["src_path"])
             if row is None or not _taken(row, video["video_id"], kept=args.kept, part=part):
                 row = _row(video, args, part=part, settings=settings)
             rows.append(row)
@@ -117,6 +119,16 @@ def _identity(video: dict[str, Any], raw: Path, settings: ClipFormat, code: str)
     source = raw / video["src_path"]
     state = (source.stat().st_size, source.stat().st_mtime_ns) if video["src_path"] and source.is_file() else ()
     return json.dumps([code, recipe(settings), *(str(video[key]) for key in READ), *state])
+
+
+def _timeless(key: str) -> str:
+    """An identity without the time of the file."""
+    return json.dumps(json.loads(key)[:-1])
+
+
+def _same(row: dict[str, Any] | None, source: Path) -> dict[str, Any] | None:
+    """The row, if it tells of the bytes of `source`: a purge that touches, or a copy, gives the same file a new time."""
+    return row if row and source.is_file() and row["src_sha256"] == sha256(source) else None
 
 
 def _row(video: dict[str, Any], args: argparse.Namespace, *, part: Path, settings: ClipFormat) -> dict[str, Any]:

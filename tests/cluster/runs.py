@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.cluster.slurm import until
 
 # Small enough for a test: polls and waits are for a disk and a queue that answer at once.
-SITE = {"POLL": "2", "LATENCY": "10", "RETRIES": "10"}
+SITE = {"POLL": "2", "LATENCY": "10", "RETRIES": "10", "CPU_PARTITION": "cpu", "GPU_PARTITION": "gpu"}
 RESULTS = ("adapter.safetensors", "embeddings.h5", "metrics.json")
 TRAINING = "pipeline.stages.train"
 

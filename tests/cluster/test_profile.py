@@ -34,7 +34,13 @@ def test_the_profile_plans_everything_without_slurm(checkout):
     assert {"transcode", "train", "report"} <= set(asked(checkout, "--profile", "slurm"))
 
 
-def test_each_kind_of_rule_asks_for_its_partition_and_only_trainings_are_warned(checkout):
+def test_as_shipped_no_job_names_a_partition(checkout):
+    assert not [rule for rule, words in asked(checkout, "--profile", "slurm").items() if "slurm_partition" in words]
+
+
+def test_each_kind_of_rule_asks_for_its_partition_and_only_trainings_are_warned(checkout, monkeypatch):
+    monkeypatch.setenv("PETL_SLURM_CPU_PARTITION", "cpu")
+    monkeypatch.setenv("PETL_SLURM_GPU_PARTITION", "gpu")
     checkout.edit("params.yaml", lambda text: text.replace("gains: []", "gains: [0.5, 1.0]"))
     found = asked(checkout, "--profile", "slurm", "--", "all", "indexes")
     on_gpus = {"pretrain", "features", "rates", "train", "embed", "index"}
@@ -84,3 +90,19 @@ def test_several_gpus_are_asked_for_by_the_training_and_no_other(gpus):
 
 def test_the_profile_is_plain_yaml_under_its_expressions(checkout):
     assert yaml.safe_load((checkout.folder / "slurm/config.yaml").read_text())["executor"] == "slurm"
+
+
+def test_a_refusal_of_sbatch_ends_with_the_key_to_set(checkout, monkeypatch):
+    refusal = "sbatch: error: Batch job submission failed: Invalid partition name specified"
+    said = {"sbatch": f"echo '{refusal}' >&2; exit 1", "scontrol": "echo 'MinJobAge = 300 sec'", "sinfo": "echo 'batch* infinite'"}
+    for name in ("sbatch", "squeue", "sinfo", "scontrol", "scancel"):
+        program = checkout.folder / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{said.get(name, '')}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("PETL_SLURM_RETRIES", "1")
+    done = checkout.snakemake("--profile", "slurm", "--force", "--", "runs/motion/clip-tiny/vop/0/adapter.safetensors")
+    assert done.returncode == 1 and "Traceback" not in done.output
+    told = [line for line in done.output.splitlines() if "Slurm refused jobs" in line]
+    assert len(told) == 1 and "Invalid partition name specified): set cpu_partition and gpu_partition" in told[0], done.output

@@ -142,6 +142,23 @@ def test_a_job_over_its_memory_is_tried_with_more(slurm, disturbed):
 
 
 @pytest.mark.cluster
+def test_without_a_partition_the_clusters_own_is_taken_and_a_wrong_one_ends_with_the_key_to_set(slurm, finished, tmp_path):
+    checkout = finished.copy(tmp_path / "copy", warm=False)
+    wrong = Run(checkout, METRICS, gpu_partition="nowhere", retries=0).start("--forcerun", "train")
+    try:
+        assert wrong.process.wait(120) == 1
+    finally:
+        wrong.stop()
+    assert wrong.said().count("set cpu_partition and gpu_partition") == 1, wrong.said()
+    run = Run(checkout, METRICS, cpu_partition="", gpu_partition="").start("--forcerun", "train")
+    try:
+        run.finish(seconds=200)
+    finally:
+        run.stop()
+    assert slurm.ask("squeue", "-h", "--states=all", "-o", "%P").split() == ["cpu", "cpu"]
+
+
+@pytest.mark.cluster
 @pytest.mark.parametrize("slurm", [{"nodes": 2}], indirect=True)
 def test_two_nodes_share_a_training(slurm, finished, tmp_path):
     checkout = finished.copy(tmp_path / "copy")

@@ -62,12 +62,55 @@ def test_the_cluster_says_how_its_jobs_are_looked_up(tmp_path, monkeypatch, said
 
 @pytest.mark.parametrize(
     ("limits", "minutes"),
-    [("cpu 2:00:00\ngpu 1-12:30:00\n", 120), ("cpu infinite\ngpu 45:00\n", 45), ("cpu infinite\ngpu infinite\n", 0), ("other 10:00\n", 0)],
+    [
+        ("cpu 2:00:00\ngpu 1-12:30:00\n", 120),
+        ("cpu infinite\ngpu 45:00\n", 45),
+        ("cpu infinite\ngpu infinite\n", 0),
+        ("other 10:00\n", 0),
+        ("cpu* infinite\ngpu 45:00\n", 45),
+    ],
 )
 def test_no_job_asks_for_more_than_its_partitions_allow(tmp_path, monkeypatch, limits, minutes):
     commands(tmp_path / "bin", monkeypatch, sinfo=f"printf '{limits}'")
     assert slurm.longest(slurm.Site(cpu_partition="cpu", gpu_partition="gpu")) == minutes
     assert slurm.longest(slurm.Site(cpu_partition="cpu", gpu_partition="gpu", max_runtime=7)) == 7
+
+
+def test_where_no_partition_is_named_the_limit_of_the_clusters_own_holds(tmp_path, monkeypatch):
+    commands(tmp_path / "bin", monkeypatch, sinfo="printf 'batch* 45:00\nlong infinite\n'")
+    assert slurm.longest(slurm.Site()) == 45
+    assert slurm.longest(slurm.Site(cpu_partition="long", gpu_partition="long")) == 0
+
+
+REFUSED = """Error in rule train:
+    message: SLURM sbatch failed. The error message was 'sbatch: error: {}
+sbatch: error: Batch job submission failed: {}'.
+    sbatch call:
+        sbatch --parsable
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        ("Invalid partition name specified", "cpu_partition and gpu_partition"),
+        ("Invalid account or account/partition combination specified", "account"),
+        ("Invalid qos specification", "qos"),
+        ("Invalid generic resource (gres) specification", "gres"),
+        ("Requested time limit is invalid (missing or exceeds some limit)", "max_runtime"),
+        ("Invalid feature specification", "constraint"),
+        ("Requested node configuration is not available", "gpu_partition and cpu_partition"),
+    ],
+)
+def test_a_refusal_says_which_key_of_the_site_to_set(said, key):
+    log = 3 * REFUSED.format("first words", said)
+    (sentence,) = slurm.refusals(log)
+    assert said in sentence and f"set {key}" in sentence and "slurm/site.yaml" in sentence
+    assert slurm.refusals("Error in rule train:") == []
+
+
+def test_what_is_shipped_names_no_partition():
+    assert slurm.read_site(slurm.PROFILE / "site.yaml", {}) == slurm.Site()
 
 
 def test_without_slurm_the_profile_can_still_be_read(tmp_path, monkeypatch):

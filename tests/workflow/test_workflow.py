@@ -100,7 +100,7 @@ def test_a_run_plans_the_one_store_that_it_reads_and_no_frames(tmp_path):
     checkout = fresh(tmp_path)
     checkout.edit("params.yaml", lambda text: text.replace("  vop: {}", "  vop: {}\n  partial: {}\n  proj: {train: {store: clips}}"))
     run = "runs/motion/clip-tiny/{}/0/metrics.json"
-    made = {"download": 1, "annotate": 1, "transcode": 2, "splits": 1, "pretrain": 1, "train": 1, "embed": 1, "score": 1}
+    made = {"download": 1, "checksums": 1, "annotate": 1, "transcode": 2, "splits": 1, "pretrain": 1, "train": 1, "embed": 1, "score": 1}
     assert checkout.planned("--", run.format("partial")) == made | {"features": 6}
     assert checkout.planned("--", run.format("proj")) == made | {"features": 3}  # of captions
     assert checkout.planned("--", run.format("zero_shot")) == made | {"features": 2}  # of the test split

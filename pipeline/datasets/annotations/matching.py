@@ -26,7 +26,7 @@ def match(videos: pd.DataFrame, folder: Path, *, root: Path, file_key: Callable[
     two files of one video, unless one of them has the official name or that and `.mp4`.
     """
     files: dict[str, list[Path]] = {}
-    for path in sorted(path for path in folder.rglob("*") if _is_video(path)):
+    for path in sorted(path for path in folder.rglob("*") if is_video(path)):
         files.setdefault(file_key(path.name), []).append(path)
     keys = {file_key(official): official for official in videos["official_name"]}
     if files and not keys.keys() & files.keys():
@@ -51,5 +51,5 @@ def _one(found: list[Path], official: str, name: str) -> Path | None:
     return found[0] if found else None
 
 
-def _is_video(path: Path) -> bool:
+def is_video(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".") and path.suffix[1:].lower() not in (*TEXTS, *OTHERS)

@@ -115,13 +115,13 @@ def _shared(kind: str, source: Path, target: Path) -> bool:
 
 
 def home(case: Case) -> Iterator[Line]:
-    """Where Snakemake and others keep caches, and where temporary files go."""
+    """Where weights that are fetched by name are kept, and where temporary files go. The workflow itself needs no home."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     if _writes(near(folder)):
         yield Line("home", FINE, f"caches go to {folder}")
-    else:
+    elif not case.quick:
         remedy = "export XDG_CACHE_HOME=<a folder of yours>"
-        yield Line("home", STOP, f"{folder} cannot be written, and Snakemake keeps a cache there; {remedy}")
+        yield Line("home", WARNING, f"{folder} cannot be written, where pip and weights fetched by name are kept; {remedy}")
     wish = os.environ.get("TMPDIR", "")
     if wish and not (Path(wish).is_dir() and _writes(Path(wish))):
         yield Line("home", WARNING, f"TMPDIR is {wish}, which cannot be written; mkdir -p {wish}, or unset TMPDIR")

@@ -126,10 +126,10 @@ def test_only_runs_on_another_disk_are_named(folder, said, other_disk):
 def test_a_home_that_cannot_be_written_needs_another_cache(said, monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/proc/nohome")
-    [text] = said(folders.home, HERE, "stop")
+    [text] = said(folders.home, HERE, "warning")
     assert "/proc/nohome/.cache cannot be written" in text and "export XDG_CACHE_HOME=" in text
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not/yet"))
-    assert said(folders.home, HERE, "stop") == [] and f"caches go to {tmp_path / 'not/yet'}" in said(folders.home, HERE, "fine")
+    assert said(folders.home, HERE, "warning") == [] and f"caches go to {tmp_path / 'not/yet'}" in said(folders.home, HERE, "fine")
 
 
 def test_temporary_files_need_a_place_and_room(said, monkeypatch, tmp_path):
