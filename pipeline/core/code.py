@@ -5,6 +5,8 @@ Static imports only: what is loaded by name (a method, a dataset) is listed by t
 
 import ast
 import hashlib
+import os
+from collections.abc import MutableMapping
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +55,12 @@ def _imports(path: Path) -> tuple[str, ...]:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     parents = {name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)}
     return tuple(sorted(name for name in names | parents if name.split(".")[0] == "pipeline"))
+
+
+def prefer(environment: MutableMapping[str, str]) -> None:
+    """Let every Python that gets this environment run this code, whatever package is installed, or lies where it is started."""
+    environment["PYTHONSAFEPATH"] = "1"  # `python -m` would look into that folder first
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
 
 
 def shown(path: Path) -> str:

@@ -15,7 +15,7 @@ from pipeline import datasets
 from pipeline.config import registry, resolve, settings
 from pipeline.config.params import check, known_files
 from pipeline.core import contents, layout, locks, record
-from pipeline.core.code import ROOT, shown, sources
+from pipeline.core.code import ROOT, prefer, shown, sources
 from pipeline.core.stopped import Stopped
 from pipeline.datasets import folder
 from pipeline.datasets.annotations.matching import is_video
@@ -69,11 +69,7 @@ except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 protected.allow(_IOFile)
-# Jobs run this code, whatever the environment or the folder has installed; `-P`, for python -m would prefer the folder.
-os.environ["PYTHONSAFEPATH"] = "1"
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(workflow.basedir), os.environ.get("PYTHONPATH")])
-)
+prefer(os.environ)
 
 BACKBONE = PARAMS.backbone.name
 RUN = layout.run("{dataset}", BACKBONE, "{run}", "{seed}")

@@ -8,11 +8,14 @@ import subprocess
 from pathlib import Path
 
 from tests.cluster.slurm import until
+from tests.workflow.conftest import ROOT
 
 # Small enough for a test: polls and waits are for a disk and a queue that answer at once.
 SITE = {"POLL": "2", "LATENCY": "10", "RETRIES": "10", "CPU_PARTITION": "cpu", "GPU_PARTITION": "gpu"}
 RESULTS = ("adapter.safetensors", "embeddings.h5", "metrics.json")
 TRAINING = "pipeline.stages.train"
+# The command of the page.
+COMMAND = re.search(r"^    (snakemake .+)$", (ROOT / "docs/cluster.md").read_text(encoding="utf-8"), flags=re.MULTILINE).group(1).split()
 
 
 class Run:
@@ -25,7 +28,7 @@ class Run:
         self.process = None
 
     def start(self, *words):
-        command = ["snakemake", "--cores", "all", "--profile", "slurm", *words, "--", *self.targets]
+        command = [*COMMAND, *words, "--", *self.targets]
         with self.output.open("a", encoding="utf-8") as out:
             self.process = subprocess.Popen(
                 command,

@@ -100,12 +100,12 @@ def test_what_is_cached_is_there_once_and_a_rule_that_writes_it_again_leaves_the
 
 
 def test_another_clone_pulls_and_has_nothing_to_do_and_a_change_runs_one_method(tracked, tmp_path):
-    """The whole way of the page: push, clone, pull, adopt, change, go back."""
-    tracked.does(f"dvc remote add -q -d storage {tmp_path}/remote && git commit -q -a -m remote && dvc push -q")
-    clone = type(tracked)(tmp_path / "clone", warm=True)
-    tracked.does(f"git clone -q . {clone.folder}")
-    clone.does(f"{GIT} && dvc pull -q")
-    assert "Snakemake has taken over" in clone.does("python -m pipeline.stages.dvc adopt")
+    """The whole way of the page, by its own commands: push, clone, pull, adopt; then change, and go back."""
+    commands = re.search(r"^## Remotes\n\n((?:    .+\n)+)", PAGE, flags=re.MULTILINE).group(1)
+    typed = commands.replace("/mnt/storage/petl", f"{tmp_path}/storage").replace("<this checkout>", ".")
+    assert "Snakemake has taken over" in tracked.does(f"set -e\n{typed}")
+    clone = type(tracked)(tmp_path / "other", warm=True)
+    clone.does(GIT)
     assert UP_TO_DATE in clone.does("dvc repro")
     assert clone.planned() == {}
     assert sha256(clone, ADAPTER) == sha256(tracked, ADAPTER)
