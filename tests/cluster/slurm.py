@@ -81,7 +81,7 @@ class Slurm:
     """`with Slurm() as slurm:`. Another one waits until it is gone, as a machine has one /etc/slurm/slurm.conf."""
 
     # munged wants a folder that all users may enter.
-    folder = Path("/tmp" if os.geteuid() else "/run") / "petl-vtr-slurm"
+    folder = Path(f"/tmp/petl-vtr-slurm-{accounts.USER}" if os.geteuid() else "/run/petl-vtr-slurm")
     lock = filelock.FileLock(f"{folder}.lock")
 
     def __init__(self, *, nodes=1, accounting=False):
