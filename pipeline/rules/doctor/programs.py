@@ -33,7 +33,7 @@ def git(case: Case) -> Iterator[Line]:
     elif "dubious ownership" in head.stderr:
         remedy = f"git config --global --add safe.directory {shlex.quote(str(ROOT))}"
         yield Line("git", WARNING, f"git does not read {ROOT}, which another user owns, so {WITHOUT}; {remedy}")
-    elif "not a git repository" in head.stderr and not (ROOT / ".git").exists():
+    elif "not a git repository" in head.stderr and not Path(ROOT, ".git").exists():
         yield Line("git", WARNING, f"{ROOT} is no git repository, so {WITHOUT}; clone it, or: git init; git add --all; git commit -m start")
     elif "Needed a single revision" in head.stderr:
         yield Line("git", WARNING, f"{ROOT} has no commit yet, so {WITHOUT}; git add --all; git commit -m start")
