@@ -79,8 +79,6 @@ class Lock:
                 self._file.truncate(0)
             self._close()
 
-    close = release
-
     def _flock(self, how: int) -> bool | None:
         """None where the file system has no locks: from then on there is a lease."""
         if self._file is None:

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 from pipeline import datasets
 from pipeline.config import registry, resolve, settings
 from pipeline.config.params import check, known_files
-from pipeline.core import contents, layout, locks, record
+from pipeline.core import contents, layout, locks
 from pipeline.core.code import ROOT, prefer, shown, sources
 from pipeline.core.stopped import Stopped
 from pipeline.datasets import folder

@@ -89,7 +89,7 @@ def test_stale_locks_are_removed_and_the_folder_is_held(tmp_path):
     assert not left.exists()
     with (tmp_path / ".snakemake/petl-vtr.lock").open("a") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    held.close()
+    held.release()
 
 
 @pytest.mark.parametrize("code", [None, *CODES])
@@ -99,11 +99,11 @@ def test_locks_of_a_living_snakemake_stay_until_it_is_killed(tmp_path, capfd, mo
     if code:
         refuse(monkeypatch, getattr(errno, code))
     left = stale(folder)
-    locks.enter(folder, wait=False).close()
+    locks.enter(folder, wait=False).release()
     assert left.exists()
     killer = subprocess.Popen(["bash", "-c", f"sleep 2; kill -9 {process.pid}"])
     start = time.monotonic()
-    locks.enter(folder, wait=True).close()
+    locks.enter(folder, wait=True).release()
     assert time.monotonic() - start > 1
     assert not left.exists()
     said = "".join(capfd.readouterr())
@@ -117,13 +117,13 @@ def test_two_snakemakes_in_a_folder_without_locks_are_both_known_to_a_third(tmp_
     refuse(monkeypatch)
     folder = tmp_path / ".snakemake"
     first, second = locks.enter(folder, wait=False), locks.enter(folder, wait=False)
-    first.close()
+    first.release()
     left = stale(folder)
     third = locks.enter(folder, wait=False)
     assert left.exists(), "the second is at work"
-    second.close()
-    third.close()
-    locks.enter(folder, wait=False).close()
+    second.release()
+    third.release()
+    locks.enter(folder, wait=False).release()
     assert not left.exists()
 
 

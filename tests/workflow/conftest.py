@@ -68,9 +68,9 @@ class Checkout:
         return Checkout(folder, warm=warm)
 
 
-def fresh(folder):
+def fresh(folder, *, warm=False):
     """The files of this repository and the tiny configuration, nothing else."""
-    checkout = Checkout(folder)
+    checkout = Checkout(folder, warm=warm)
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
         copy(ROOT / part, checkout.folder / part)
@@ -98,7 +98,7 @@ def shared(tmp_path_factory, worker_id):
 def finished(shared):
     def make(folder):
         folder.mkdir()
-        done = Checkout(fresh(folder).folder, warm=True).snakemake()
+        done = fresh(folder, warm=True).snakemake()
         assert done.returncode == 0, done.output
 
     return shared("workflow", make)

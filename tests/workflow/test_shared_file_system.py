@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.refusing import refusing
-from tests.workflow.conftest import Checkout
 
 RUN = "runs/motion/clip-tiny/mv_adapter/0"
 # What filelock left where flock was missing, on a node that died since.
@@ -22,7 +21,7 @@ LEFT = "24208\nanother-node\n366820560002578156899684256374184127076063958999438
 @pytest.fixture(scope="module")
 def place(finished, tmp_path_factory):
     """The finished checkout, with real processes, and what its stages write goes elsewhere."""
-    return Checkout(finished.copy(tmp_path_factory.mktemp("no locks") / "copy").folder)
+    return finished.copy(tmp_path_factory.mktemp("no locks") / "copy", warm=False)
 
 
 def command(place, rule, target, to, *words):

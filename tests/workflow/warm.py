@@ -83,8 +83,7 @@ def serve(place):
         listener.bind(place)
         listener.listen(64)
         print("ready", flush=True)
-        while sys.stdin not in (ready := select.select([listener, sys.stdin], [], [])[0]):
-            assert ready
+        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
@@ -103,8 +102,7 @@ def attend(connection):
         connection.close()
         return asked, streams
     ended = os.pidfd_open(child)
-    while ended not in (ready := select.select([ended, connection], [], [])[0]):
-        assert ready
+    while ended not in select.select([ended, connection], [], [])[0]:
         for number in connection.recv(64) or [signal.SIGKILL]:
             os.kill(child, number)
     with contextlib.suppress(OSError):

@@ -42,7 +42,7 @@ def test_each_file_system_is_tried_where_a_folder_is_a_link(folder, said, monkey
     flock = folders.fcntl.flock
 
     def refuse_there(file, flags):
-        if "/here/work/" in file.name:
+        if Path(file.name).parent.name == "work":
             raise OSError(errno.ENOSYS, "no locks")
         flock(file, flags)
 
