@@ -3,7 +3,6 @@
 import hashlib
 import importlib.metadata
 import platform
-import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -31,23 +30,6 @@ def commit() -> str:
         return head + ("+" if _git("status", "--porcelain", "--untracked-files=no", "--", *CODE) else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-
-
-def unreadable() -> str:
-    """Why git cannot read this checkout, and what to type; empty where it can, and where there is no repository."""
-    if not (ROOT / ".git").exists():
-        return ""
-    told = f"git cannot read {ROOT}, and adapters name no commit"
-    try:
-        _git("status", "--porcelain", "--untracked-files=no", "--", *CODE)
-    except FileNotFoundError:
-        return f"{told}: there is no program git on the path; install it"
-    except subprocess.CalledProcessError as error:
-        said = " ".join(error.stderr.split()).removeprefix("fatal: ")
-        if "dubious ownership" in said:
-            return f"{told}: the folder belongs to another user; type: git config --global --add safe.directory {shlex.quote(str(ROOT))}"
-        return f"{told}: {said}; `git fsck` says what is damaged, and a new clone mends it"
-    return ""
 
 
 def _git(*words: str) -> str:

@@ -16,10 +16,11 @@ from ruamel.yaml import YAML
 
 from pipeline import datasets
 from pipeline.config.params import FILE, load_params
-from pipeline.core import record as git
 from pipeline.core.code import ROOT, sources
 from pipeline.core.files import whole
 from pipeline.rules import links, slurm
+from pipeline.rules.doctor import programs as doctor
+from pipeline.rules.doctor.line import FINE, Case
 
 # Options of `dvc exp run` that are followed by a value.
 VALUED = ("-n", "--name", "-S", "--set-param", "-m", "--message")
@@ -50,10 +51,11 @@ def run_ahead(command: Sequence[str], *, stage: str) -> int:
     if FILE.read_bytes() != planned:
         # DVC would note the new values beside results of the old ones.
         raise ValueError(f"{FILE} was edited while DVC ran {stage or 'a stage'} with what it said before; `dvc repro` again")
-    with _repository() as repo:
-        for name, target in targets.items():
-            if Path(target).exists():
-                repo.commit(name, force=True)
+    if targets:
+        with _repository() as repo:
+            for name, target in targets.items():
+                if Path(target).exists():
+                    repo.commit(name, force=True)
     return code
 
 
@@ -163,6 +165,7 @@ def _sentence(error: DvcException) -> str:
     """What DVC says, with what it has from others, and what to do."""
     said = f"{error}" + (f": {error.__cause__}" if error.__cause__ and str(error.__cause__) not in str(error) else "")
     if isinstance(error, NotDvcRepoError | SCMError):
-        why = git.unreadable() or "DVC needs a git repository: work in a clone, or type `git init` and commit"
+        (found,) = doctor.git(Case(params=None))
+        why = "DVC needs a git repository: work in a clone, or type `git init` and commit" if found.state == FINE else found.text
         return f"{said.rstrip('.')}; {why}"
     return f"DVC: {said}"

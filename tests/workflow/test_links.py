@@ -70,10 +70,10 @@ def test_dvc_refuses_links_with_one_sentence_before_it_computes_and_works_throug
 def test_record_without_git_is_one_sentence(committed):
     shutil.rmtree(committed.folder / ".git")
     refused = committed.run(*RECORD)
-    assert refused.returncode == 1 and "not a git repository" in said(refused) and "`git init`" in said(refused)
+    assert refused.returncode == 1 and "not a git repository" in said(refused) and "or: git init" in said(refused)
     shutil.rmtree(committed.folder / ".dvc")
     refused = committed.run(*RECORD)
-    assert refused.returncode == 1 and "work in a clone" in said(refused)
+    assert refused.returncode == 1 and "clone it, or: git init" in said(refused)
 
 
 def test_record_beside_another_dvc_is_one_sentence(committed):

@@ -38,7 +38,8 @@ def git(case: Case) -> Iterator[Line]:
     elif "Needed a single revision" in head.stderr:
         yield Line("git", WARNING, f"{ROOT} has no commit yet, so {WITHOUT}; git add --all; git commit -m start")
     else:
-        yield Line("git", WARNING, f"git does not read {ROOT} ({first_line(head.stderr)}), so {WITHOUT}; mend that")
+        remedy = "`git fsck` says what is damaged, and a new clone mends it"
+        yield Line("git", WARNING, f"git does not read {ROOT} ({first_line(head.stderr)}), so {WITHOUT}; {remedy}")
 
 
 def ffmpeg(case: Case) -> Iterator[Line]:
