@@ -7,15 +7,15 @@ import signal
 import subprocess
 from pathlib import Path
 
+from tests import pages
 from tests.cluster.slurm import until
-from tests.workflow.conftest import ROOT
 
 # Small enough for a test: polls and waits are for a disk and a queue that answer at once.
 SITE = {"POLL": "2", "LATENCY": "10", "RETRIES": "10", "CPU_PARTITION": "cpu", "GPU_PARTITION": "gpu"}
 RESULTS = ("adapter.safetensors", "embeddings.h5", "metrics.json")
 TRAINING = "pipeline.stages.train"
-# The command of the page.
-COMMAND = re.search(r"^    (snakemake .+)$", (ROOT / "docs/cluster.md").read_text(encoding="utf-8"), flags=re.MULTILINE).group(1).split()
+PAGE = pages.commands("cluster.md")
+COMMAND = PAGE["On a Slurm cluster"][0].split()
 
 
 class Run:
@@ -28,7 +28,7 @@ class Run:
         self.process = None
 
     def start(self, *words):
-        command = [*COMMAND, *words, "--", *self.targets]
+        command = [*self.checkout.before, *COMMAND, *words, "--", *self.targets]
         with self.output.open("a", encoding="utf-8") as out:
             self.process = subprocess.Popen(
                 command,
@@ -57,7 +57,7 @@ class Run:
         self.process.wait()
 
     def again(self, *words):
-        """What docs/cluster.md says to do after that."""
+        """The same command, as docs/cluster.md says."""
         return self.start(*words)
 
     def stop(self):

@@ -12,8 +12,9 @@ import pytest
 from pipeline.rules import slurm as cluster
 from tests.cluster import accounts
 from tests.cluster.conftest import METRICS, resumed
-from tests.cluster.runs import TRAINING, Run, environments, finishes, hashes, processes, wait_idle
+from tests.cluster.runs import PAGE, TRAINING, Run, environments, finishes, hashes, processes, wait_idle
 from tests.cluster.slurm import until
+from tests.workflow.conftest import Checkout, fresh, under_dvc
 
 COLUMNS = "comment:200,partition:20,tres-per-job:20"
 
@@ -27,13 +28,19 @@ def running(slurm):
     return until(lambda: slurm.jobs(states="running", rule="rule_train"), seconds=60, what="a training job")[0][0]
 
 
-def test_the_whole_workflow_on_slurm_gives_the_bytes_of_a_local_run(slurm, finished, tmp_path):  # noqa: ARG001
-    checkout = finished.copy(tmp_path / "copy")
-    for folder in ("data", "work", "runs", "results", "logs", ".snakemake"):
-        subprocess.run(["rm", "-rf", checkout.folder / folder], check=True)
+def test_the_whole_workflow_in_a_fresh_clone_on_slurm_gives_the_bytes_of_a_local_run(slurm, finished, tmp_path):  # noqa: ARG001
+    origin = under_dvc(fresh(tmp_path / "origin"))
     # `auto` asks for a GPU on a cluster, and the made-up ones are found to be none by torch, which then computes on the CPU.
-    checkout.edit("params.yaml", lambda text: text.replace("device: cpu", "device: auto") + "\nmachine: {workers: 0}\n")
-    checkout.edit("params.yaml", lambda text: text.replace("[zero_shot, full_finetune, vop, mv_adapter]", "[zero_shot, mv_adapter]"))
+    origin.edit("params.yaml", lambda text: text.replace("device: cpu", "device: auto") + "\nmachine: {workers: 0}\n")
+    origin.edit("params.yaml", lambda text: text.replace("[zero_shot, full_finetune, vop, mv_adapter]", "[zero_shot, mv_adapter]"))
+    origin.does("git add --all && git commit -q -m start && git clone -q . ../clone")
+    checkout = Checkout(tmp_path / "clone", warm=True)
+    said = {command: checkout.does(command) for command in PAGE["Once for a cluster"] if not command.startswith("sacctmgr")}
+    partitions, hidden, doctor, plan = said.values()
+    assert {"cpu*", "gpu", "scavenge"} <= set(partitions.split()) and hidden == ""
+    assert "Slurm" in doctor and "train" in plan
+    # An adapter names its commit, and that of the other run names none.
+    checkout.before = ("env", "GIT_DIR=/dev/null")
     planned = (checkout.folder / "params.yaml").read_text()
     run = Run(checkout).start()
     # Jobs wait in the queue; the numbers are those of the plan, whatever params.yaml says by then.
@@ -182,6 +189,8 @@ def test_where_accounts_are_kept_the_status_is_asked_of_sacct(slurm, finished, t
     assert cluster.status(2) == cluster.Status("sacct", 2)
     checkout = finished.copy(tmp_path / "copy")
     shutil.rmtree((checkout.folder / METRICS).parent)
+    own, qualities = (command for command in PAGE["Once for a cluster"] if command.startswith("sacctmgr"))
+    assert checkout.does(own).split() == [accounts.ACCOUNT] and "normal" in checkout.does(qualities).split()
     # Which program was asked is written to Snakemake's log at this level only.
     run = Run(checkout, METRICS, account=accounts.ACCOUNT).start("--verbose")
     try:

@@ -10,11 +10,12 @@ import pytest
 
 from pipeline.config.params import known_files, load_params
 from pipeline.datasets import folder
+from tests import pages
 from tests.workflow.conftest import ROOT
 
 PAGE = (ROOT / "docs/adding-a-dataset.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```\w+ ?(\S*)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL))
-(COMMAND,) = re.findall(r"^    (snakemake .+)$", PAGE, flags=re.MULTILINE)
+(COMMAND,) = pages.commands("adding-a-dataset.md")["Your own videos"]
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 FILES = {
     "beach/dog on the beach.mp4": ("320x240", *H264),

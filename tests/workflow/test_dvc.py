@@ -13,9 +13,10 @@ from dvc.api import DVCFileSystem
 from safetensors import safe_open
 
 from pipeline.adapters import checkpoint
-from tests.workflow.conftest import GIT, ROOT, said_of, under_dvc
+from tests import pages
+from tests.workflow.conftest import GIT, Checkout, said_of, under_dvc
 
-PAGE = (ROOT / "docs/dvc.md").read_text(encoding="utf-8")
+PAGE = pages.commands("dvc.md")
 RUNS = "runs/motion/clip-tiny"
 ADAPTER = f"{RUNS}/vop/0/adapter.safetensors"
 UP_TO_DATE = "Data and pipelines are up to date."
@@ -24,23 +25,33 @@ OF_VOP = {"train@motion-vop-0", "embed@motion-vop-0", "evaluate@motion-vop"}
 
 
 @pytest.fixture(scope="session")
-def recorded(shared, finished):
-    """A finished run of Snakemake that DVC has taken over."""
+def cloned(shared, finished):
+    """A fresh clone that has pulled what DVC has taken over from Snakemake: the whole way of the page, by its own commands."""
 
     def make(folder):
-        checkout = under_dvc(finished.copy(folder))
+        checkout = under_dvc(finished.copy(folder.with_name("recorded")))
         assert "has recorded" in checkout.does("python -m pipeline.stages.dvc record")
-        checkout.does("git add --all && git commit -q -m run")
+        assert UP_TO_DATE in checkout.does("dvc repro") and checkout.planned() == {}
+        places = {"/mnt/storage/petl": f"{folder}.storage", "<this checkout>": ".", "../other": str(folder)}
+        assert "Snakemake has taken over" in typed(checkout, *PAGE["Remotes"], **places)
+        Checkout(folder).does(GIT)
 
-    return shared("recorded", make)
+    return shared("cloned", make)
 
 
 @pytest.fixture
-def tracked(recorded, tmp_path):
-    """With hard links into its cache, as `recorded` has them."""
-    checkout = type(recorded)(tmp_path / "tracked", warm=True)
-    recorded.does(f"cp -a . {checkout.folder}")
+def tracked(cloned, tmp_path):
+    """With hard links into its cache, as `cloned` has them."""
+    checkout = Checkout(tmp_path / "tracked", warm=True)
+    cloned.does(f"cp -a . {checkout.folder}")
     return checkout
+
+
+def typed(checkout, *commands, **places):
+    """What commands of the page print, typed one after the other in one shell, with names of a machine for those of the page."""
+    for name, place in places.items():
+        commands = [command.replace(name, place) for command in commands]
+    return checkout.does("\n".join(["set -e", *commands]))
 
 
 def stale(checkout):
@@ -99,30 +110,27 @@ def test_what_is_cached_is_there_once_and_a_rule_that_writes_it_again_leaves_the
         assert hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == name
 
 
-def test_another_clone_pulls_and_has_nothing_to_do_and_a_change_runs_one_method(tracked, tmp_path):
-    """The whole way of the page, by its own commands: push, clone, pull, adopt; then change, and go back."""
-    commands = re.search(r"^## Remotes\n\n((?:    .+\n)+)", PAGE, flags=re.MULTILINE).group(1)
-    typed = commands.replace("/mnt/storage/petl", f"{tmp_path}/storage").replace("<this checkout>", ".")
-    assert "Snakemake has taken over" in tracked.does(f"set -e\n{typed}")
-    clone = type(tracked)(tmp_path / "other", warm=True)
-    clone.does(GIT)
-    assert UP_TO_DATE in clone.does("dvc repro")
-    assert clone.planned() == {}
-    assert sha256(clone, ADAPTER) == sha256(tracked, ADAPTER)
+def test_every_command_of_the_page_is_typed_by_a_test():
+    assert set(PAGE) == {"Compare methods", "A sweep", "Remotes", "Pushing", "Adapters travel", "Where a number comes from"}
 
+
+def test_a_clone_has_nothing_to_do_and_a_change_runs_one_method(tracked, finished):
+    """What is changed in a clone, and then: back to what was pulled."""
+    clone = tracked
+    assert sha256(clone, ADAPTER) == sha256(finished, ADAPTER)
+    old = json.loads((clone.folder / "metrics/motion/vop.json").read_text())
     clone.edit("params.yaml", lambda text: text.replace(*RATE))
     assert clone.planned() == {"train": 1, "embed": 1, "score": 1, "evaluate": 1, "report": 1}
     assert ran(clone.does("dvc repro")) == (OF_VOP | {"report@motion", "selected"}, set())
     assert UP_TO_DATE in clone.does("dvc repro")
     assert clone.planned() == {}
-    assert sha256(clone, ADAPTER) != sha256(tracked, ADAPTER)
+    assert sha256(clone, ADAPTER) != sha256(finished, ADAPTER)
     change = json.loads(clone.does("dvc metrics diff --json HEAD --targets metrics/motion/vop.json metrics/motion/mv_adapter.json"))
     assert set(change) == {"metrics/motion/vop.json"}
     clone.does("git commit -q -a -m rate")
 
-    old = json.loads((tracked.folder / "metrics/motion/vop.json").read_text())
     clone.does("git checkout -q HEAD~1 && dvc checkout -q && python -m pipeline.stages.dvc adopt")
-    assert sha256(clone, ADAPTER) == sha256(tracked, ADAPTER)
+    assert sha256(clone, ADAPTER) == sha256(finished, ADAPTER)
     assert json.loads((clone.folder / "metrics/motion/vop.json").read_text()) == old
     assert UP_TO_DATE in clone.does("dvc repro")
     assert clone.planned() == {}
@@ -152,7 +160,7 @@ def test_an_interrupted_repro_goes_on_without_a_hand(tracked):
     tracked.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {epochs: 24}}"))
     log = tracked.folder / "logs/train/motion.vop.0.log"
     for number, epoch in ((signal.SIGINT, 3), (signal.SIGKILL, 8)):
-        log.unlink()
+        log.unlink(missing_ok=True)
         with (tracked.folder / "repro.log").open("w") as out:
             options = {"cwd": tracked.folder, "env": tracked.environment(), "stdout": out, "stderr": out, "start_new_session": True}
             # A shell in the background starts processes that ignore Ctrl-C; a terminal does not.
@@ -174,12 +182,7 @@ def test_an_interrupted_repro_goes_on_without_a_hand(tracked):
 
 
 def test_the_session_of_the_page_compares_two_methods(tracked):
-    session = re.search(r"^```console session\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL).group(1)
-    said = {}
-    for line in session.splitlines():
-        if line.startswith("$ "):
-            said[line[2:]] = tracked.does(line[2:])
-    assert len(said) >= 5
+    said = {command: typed(tracked, command) for command in PAGE["Compare methods"]}
     both = {m: json.loads((tracked.folder / f"metrics/motion/{m}.json").read_text()) for m in ("vop", "mv_adapter")}
     diff = json.loads(tracked.run("dvc", "metrics", "diff", "vop", "mv_adapter", "--json").stdout)
     for key, way in (("R1", "t2v"), ("R5", "v2t")):
@@ -188,7 +191,8 @@ def test_the_session_of_the_page_compares_two_methods(tracked):
         assert (values["old"], values["new"]) == (one, other)
     assert set(diff) == {"metrics/selected.json"}
     ours = " ".join(said)
-    assert all(word in ours for word in ("dvc metrics diff", "dvc params diff", "dvc plots diff", "dvc exp show"))
+    shown = ("dvc metrics show", "compare vop mv_adapter", "dvc metrics diff", "dvc params diff", "dvc plots diff", "dvc exp show")
+    assert all(word in ours for word in shown)
     for command, output in said.items():
         if "dvc exp run" in command:
             assert ran(output)[0] <= {"selected"}, "clips, backbone and trainings are used again"
@@ -197,13 +201,15 @@ def test_the_session_of_the_page_compares_two_methods(tracked):
 
 
 def test_a_queue_of_rates_trains_one_method_only(tracked):
-    sweep(tracked, "dvc queue start -q")
+    sweep(tracked, PAGE["A sweep"])
 
 
-def sweep(tracked, start):
+def sweep(tracked, commands, **places):
     """Each experiment of the queue has a folder of its own, so that no two Snakemakes meet."""
-    tracked.does("dvc exp run --queue -S +methods.vop.train.lr=0.002,0.02")
-    tracked.does(start)
+    # The default params.yaml has the key; here it has the value that it had without.
+    tracked.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {lr: 1.0e-2}}"))
+    tracked.does("git commit -q -a -m key")
+    typed(tracked, *commands, **places)
     for _ in range(600):
         if "Running" not in (listed := tracked.does("dvc queue status")) and "Queued" not in listed:
             break
@@ -213,7 +219,7 @@ def sweep(tracked, start):
     )
     rows = json.loads(tracked.does("dvc exp show --json"))
     found = [e["revs"][0]["data"] for row in rows for e in row["experiments"] or []]
-    assert {e["params"]["params.yaml"]["data"]["methods"]["vop"]["train"]["lr"] for e in found} == {0.002, 0.02}
+    assert {e["params"]["params.yaml"]["data"]["methods"]["vop"]["train"]["lr"] for e in found} == {0.003, 0.03}
     kept = json.loads((tracked.folder / "metrics/motion/mv_adapter.json").read_text())
     assert all(e["metrics"]["metrics/motion/mv_adapter.json"]["data"] == kept for e in found), "other methods are not trained again"
     assert len({e["metrics"]["metrics/motion/vop.json"]["data"]["scored"] for e in found}) == 2
@@ -222,8 +228,8 @@ def sweep(tracked, start):
 
 def test_one_adapter_comes_out_of_another_revision(tracked, tmp_path):
     first = tracked.does("git rev-parse HEAD").strip()
-    tracked.does(f"dvc remote add -q -d storage {tmp_path}/remote && git commit -q -a -m remote && dvc push -q")
-    tracked.does(f"dvc get -q {tracked.folder} {ADAPTER} --rev {first} -o {tmp_path}/vop.safetensors")
+    tracked.does("git commit -q --allow-empty -m later")
+    typed(tracked, f"cd {tmp_path}", *PAGE["Adapters travel"], **{"<repository>": str(tracked.folder), "<commit>": first})
     assert (tmp_path / "vop.safetensors").read_bytes() == (tracked.folder / ADAPTER).read_bytes()
     assert checkpoint.read_header(tmp_path / "vop.safetensors")["run"] == "vop"
     store = DVCFileSystem(str(tracked.folder), rev=first)
@@ -233,8 +239,9 @@ def test_one_adapter_comes_out_of_another_revision(tracked, tmp_path):
 
 
 def test_data_that_may_not_be_passed_on_goes_to_a_private_remote_only(tracked, tmp_path):
-    tracked.edit("params.yaml", lambda text: text.replace('data: ""', "data: private-a"))
-    tracked.does(f"dvc remote add -q -d open {tmp_path}/open && dvc remote add -q private-a {tmp_path}/closed")
+    setting, remote = PAGE["Pushing"]
+    tracked.edit("params.yaml", lambda text: text.replace('remotes: {data: ""}', setting))
+    typed(tracked, f"dvc remote add -q -d open {tmp_path}/open", remote, **{"ssh://lab/only-us": f"{tmp_path}/closed"})
     tracked.does("dvc push -q -r open")
     tracked.does("dvc push -q")
     sent = {name: {p.read_bytes() for p in (tmp_path / name / "files/md5").rglob("*") if p.is_file()} for name in ("open", "closed")}
@@ -246,7 +253,7 @@ def test_data_that_may_not_be_passed_on_goes_to_a_private_remote_only(tracked, t
     tracked.edit("params.yaml", lambda text: text.replace("[motion]", "[lsmdc]").replace("\ndatasets:", "\ndatasets:\n  lsmdc: {}"))
     reason = "`dvc push` would send clips and captions of LSMDC there, whose licence is: gated"
     assert reason not in " ".join(tracked.snakemake("-n").output.split())
-    tracked.edit("params.yaml", lambda text: text.replace("data: private-a", "data: open"))
+    tracked.edit("params.yaml", lambda text: text.replace("data: private", "data: open"))
     for command in (["dvc", "repro", "raw@lsmdc"], ["python", "-m", "pipeline.stages.dvc", "record"]):
         refused = tracked.run(*command)
         assert refused.returncode != 0
@@ -255,7 +262,8 @@ def test_data_that_may_not_be_passed_on_goes_to_a_private_remote_only(tracked, t
 
 
 def test_a_number_is_followed_back_and_an_edited_one_is_found(tracked):
-    followed = tracked.does("python -m pipeline.stages.provenance results/motion metrics/motion/vop.json")
+    assert f"{RUNS}/vop/0" in typed(tracked, *PAGE["Where a number comes from"])
+    followed = tracked.does("python -m pipeline.stages.provenance results/motion")
     assert all(f"{RUNS}/{method}/0" in followed for method in ("zero_shot", "full_finetune", "vop", "mv_adapter"))
     path = tracked.folder / RUNS / "vop/0/metrics.json"
     path.write_text(re.sub(r'"R1": [0-9.]+', '"R1": 97.1429', path.read_text(), count=1))

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.rules import configuration, protected
 from tests.workflow.conftest import fresh
-from tests.workflow.test_dvc import ADAPTER, RATE, RUNS, UP_TO_DATE, recorded, tracked  # noqa: F401
+from tests.workflow.test_dvc import ADAPTER, RATE, RUNS, UP_TO_DATE, cloned, tracked  # noqa: F401
 
 RIGHTS = "-dac_override,-dac_read_search,-fowner"
 
@@ -89,7 +89,7 @@ def test_dvc_does_not_note_new_values_beside_old_results(tracked):  # noqa: F811
     tracked.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {epochs: 5}}"))
     before = (tracked.folder / "dvc.lock").read_text()
     log = tracked.folder / "logs/train/motion.vop.0.log"
-    log.unlink()
+    log.unlink(missing_ok=True)
 
     def edit():
         while not log.exists():
