@@ -15,6 +15,7 @@ from pipeline.config.dataset import Dataset as Entry
 from pipeline.config.parse import refuse_unknown
 from pipeline.config.settings import Annotate, Download
 from pipeline.core.layout import SPLITS
+from pipeline.datasets.annotations.letters import blank
 from pipeline.datasets.annotations.rows import BOTH, CAPTION_COLUMNS, VIDEO_COLUMNS, refuse
 
 Settings = Entry | Download | Annotate
@@ -98,7 +99,7 @@ def check(videos: pd.DataFrame, captions: pd.DataFrame, *, name: str) -> None:
         "videos without a caption": videos.loc[~videos["video_id"].isin(captions["video_id"].unique()), "video_id"],
         "captions listed twice": captions.loc[captions["caption_id"].duplicated(), "caption_id"],
         "captions without a video": captions.loc[~captions["video_id"].isin(videos["video_id"]), "caption_id"],
-        "empty captions": captions.loc[captions["text"].str.strip() == "", "caption_id"],
+        "empty captions": captions.loc[captions["text"].map(blank), "caption_id"],
     }
     for what, ids in problems.items():
         refuse(name, what, list(ids))

@@ -4,16 +4,14 @@ Columns: video (path below the folder, with or without its ending), caption; opt
 Several lines of one video and one part are several captions of it.
 """
 
-import csv
-import difflib
 import hashlib
-import io
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -22,16 +20,17 @@ from pipeline.config.schema import Params
 from pipeline.config.settings import Annotate, Download
 from pipeline.core.contents import Known
 from pipeline.core.layout import SPLITS
-from pipeline.datasets.annotations import reading, rows
+from pipeline.datasets.annotations import rows
+from pipeline.datasets.annotations.letters import blank, escaped, shown
 from pipeline.datasets.annotations.matching import stem
 from pipeline.datasets.annotations.rows import Caption, Video
+from pipeline.datasets.own import table
+from pipeline.datasets.own.names import Names, below
 
-COLUMNS = ("video", "caption", "split", "start", "end")
 SHOWN = 20  # mistakes
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One caption of the file: its line, the video below the folder, and the part of it in seconds, NaN where it is open."""
 
     number: int
@@ -71,7 +70,7 @@ def expected(settings: Annotate) -> dict[str, tuple[int | None, int | None]]:
 
 def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     lines = read(settings, name)
-    home = _splits(lines, settings.own)
+    home = _splits(lines, settings.own, settings.captions)
     videos: dict[tuple[str, str, str], Video] = {}
     captions: list[Caption] = []
     orders: dict[str, int] = {}
@@ -102,18 +101,18 @@ def read(settings: Dataset | Annotate, name: str) -> list[Line]:
     for key, path, there in (("captions", file, file.is_file()), ("videos", folder, folder.is_dir())):
         if not there:
             raise ValueError(f"datasets.{name}.{key}: there is no {'file' if key == 'captions' else 'folder'} {str(path)!r}")
-    known = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    names, starts = Names(below(folder)), dict[tuple[str, str], float]()
     lines: list[Line] = []
     mistakes: list[tuple[int, str]] = []
-    for number, row in _rows(file):
-        line, wrong = _checked(number, row, known)
-        mistakes += [(number, what) for what in wrong]
-        lines.append(line)
+    for number, row, shape in table.rows(file):
+        line, wrong = _checked(number, row, names)
+        mistakes += [(number, what) for what in (shape, *wrong) if what]
+        lines.append(_from_the_beginning(line, starts))
     mistakes += _contradictions(lines)
     if mistakes:
-        shown = [f"line {number}: {what}" for number, what in sorted(mistakes)[:SHOWN]]
+        first = [f"line {number}: {what}" for number, what in sorted(mistakes)[:SHOWN]]
         more = [f"and {len(mistakes) - SHOWN} more"] if len(mistakes) > SHOWN else []
-        raise ValueError("\n  ".join([f"{file}: {len(mistakes)} mistakes:", *shown, *more]))
+        raise ValueError("\n  ".join([f"{file}: {len(mistakes)} mistakes:", *first, *more]))
     if len({line.video for line in lines}) < len(SPLITS):
         raise ValueError(
             f"{file}: {len({line.video for line in lines})} videos; at least {len(SPLITS)} are needed, for train, val and test"
@@ -121,77 +120,35 @@ def read(settings: Dataset | Annotate, name: str) -> list[Line]:
     return lines
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, cells by column); commas, semicolons or tabs between cells, as in the header. ValueError for a header without the columns."""
-    content = reading.text(file)
-    header = content.partition("\n")[0]
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
-    names = [cell.strip().lower() for cell in next(reader, [])]
-    for column in COLUMNS[:2]:
-        if column not in names:
-            raise ValueError(f"{file}: line 1: there is no column {column!r}; the header has {', '.join(names) or 'nothing'}")
-    for column in names:
-        if column not in COLUMNS or names.count(column) > 1:
-            raise ValueError(f"{file}: line 1: column {column!r} is unknown or there twice; there are {', '.join(COLUMNS)}")
-    before = reader.line_num
-    try:
-        for cells in reader:
-            number, before = before + 1, reader.line_num
-            if any(cell.strip() for cell in cells):
-                shape = (
-                    {}
-                    if len(cells) == len(names)
-                    else {"": f"{len(cells)} cells instead of {len(names)}; put texts with commas into quotes"}
-                )
-                yield number, dict(zip(names, cells, strict=False)) | shape
-    except csv.Error as error:
-        raise ValueError(f"{file}: line {reader.line_num}: {error}") from error
-
-
-def _checked(number: int, row: dict[str, str], known: set[str]) -> tuple[Line, list[str]]:
-    wrong = [row[""]] if "" in row else []
-    video, complaint = _file(row.get("video", "").strip(), known)
-    wrong += complaint
-    caption, split = row.get("caption", "").strip(), row.get("split", "").strip().lower()
-    if not caption:
+def _checked(number: int, row: Sequence[str], names: Names) -> tuple[Line, list[str]]:
+    video, caption, split, begin, stop = map(str.strip, row)
+    video, complaint = names.find(video)
+    wrong = [complaint] if complaint else []
+    if blank(caption):
         wrong.append("the caption is empty")
-    if split and split not in SPLITS:
-        wrong.append(f"the split is {split!r}; choose train, val or test, or leave it empty")
-    start, end = (_seconds(row.get(column, ""), column, wrong) for column in ("start", "end"))
+    if split and (split := split.lower()) not in SPLITS:
+        wrong.append(f"the split is {shown(split)}; choose train, val or test, or leave it empty")
+    start = _seconds(begin, "start", wrong) if begin else math.nan
+    end = _seconds(stop, "end", wrong) if stop else math.nan
     if (0 if math.isnan(start) else start) >= end:
         wrong.append(f"the part from {start:g} to {end:g} seconds is empty")
     return Line(number, video, caption, split, start, end), wrong
 
 
-def _file(video: str, known: set[str]) -> tuple[str, list[str]]:
-    """The path below the folder, and what is wrong with it."""
-    path = PurePosixPath(video)
-    if not video:
-        return "", ["the video is empty"]
-    if path.is_absolute() or ".." in path.parts:
-        return video, [f"the video {video!r} leaves the folder"]
-    if (plain := path.as_posix()) in known:
-        return plain, []
-    same = [name for name in known if PurePosixPath(name).parent == path.parent and file_key(PurePosixPath(name).name) == path.name]
-    if len(same) == 1:
-        return same[0], []
-    if same:
-        return video, [f"the video {video!r} could be {' or '.join(sorted(same))}; write the ending"]
-    near = difflib.get_close_matches(plain, sorted(known)[:2000], n=1)
-    return video, [f"there is no video {video!r}" + (f"; did you mean {near[0]!r}?" if near else "")]
-
-
 def _seconds(cell: str, column: str, wrong: list[str]) -> float:
-    if not cell.strip():
-        return math.nan
     try:
-        value = float(cell)
+        return table.seconds(cell)
     except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        wrong.append(f"{column} is {cell.strip()!r}; give seconds, for example 12.5")
+        wrong.append(f"{column} is {shown(cell)}; give seconds, for example 12.5, or a time such as 00:01:02.5")
         return math.nan
-    return value
+
+
+def _from_the_beginning(line: Line, starts: dict[tuple[str, str], float]) -> Line:
+    """A part that starts at 0 and one whose start is empty are the same; it is named as its first line writes it."""
+    if line.start > 0:
+        return line
+    first = starts.setdefault((line.video, f"{line.end:g}"), line.start)
+    return line if first is line.start else line._replace(start=first)
 
 
 def _contradictions(lines: Sequence[Line]) -> list[tuple[int, str]]:
@@ -200,16 +157,18 @@ def _contradictions(lines: Sequence[Line]) -> list[tuple[int, str]]:
     splits: dict[tuple[str, ...], Line] = {}
     found = []
     for line in lines:
-        first = captions.setdefault((*line.part, line.caption), line.number)
+        part = line.part
+        first = captions.setdefault((*part, line.caption), line.number)
         if first != line.number:
             found.append((line.number, f"the same video and caption as in line {first}"))
-        other = splits.setdefault(line.part, line)
+        other = splits.setdefault(part, line)
         if other.split != line.split:
-            found.append((line.number, f"the split is {line.split or 'empty'}, and in line {other.number} {other.split or 'empty'}"))
+            one, two = (escaped(split) or "empty" for split in (line.split, other.split))
+            found.append((line.number, f"the split is {one}, and in line {other.number} {two}"))
     return found
 
 
-def _splits(lines: Sequence[Line], own: Own) -> dict[str, str]:
+def _splits(lines: Sequence[Line], own: Own, file: str) -> dict[str, str]:
     """The split of each file without one. All parts of a file are in one split, and each split has at least one file.
 
     A file keeps its split when others are added, unless a split would otherwise be empty.
@@ -221,12 +180,13 @@ def _splits(lines: Sequence[Line], own: Own) -> dict[str, str]:
     home = {video: SPLITS[(x >= own.shares[0]) + (x >= own.shares[0] + own.shares[1])] for video, x in place.items()}
     # The file whose number is the highest goes to the test set first.
     for split in reversed(SPLITS):
-        others = [video for video in home if list(home.values()).count(home[video]) > 1 or home[video] in given]
+        number = Counter(home.values())
+        others = [video for video in home if number[home[video]] > 1 or home[video] in given]
         if split not in given | set(home.values()) and others:
             home[max(others, key=place.__getitem__)] = split
     empty = [split for split in SPLITS if split not in given | set(home.values())]
     if empty:
-        raise ValueError(f"no video is in {empty[0]}; name a split for some in the column split")
+        raise ValueError(f"{file}: no video is in {empty[0]}; name a split for some in the column split")
     return home
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config.params import known_files, load_params
-from pipeline.datasets import folder
+from pipeline.datasets.own import table
 from tests import pages
 from tests.workflow.conftest import ROOT
 
@@ -123,4 +123,4 @@ def test_its_entry_of_the_parameters_is_checked(own):
     found = load_params(own.folder / "params.yaml")
     known_files(found, own.folder / "pipeline")
     assert found.datasets["mine"].own.shares == [0.8, 0.1, 0.1]
-    assert set(folder.COLUMNS) == set(BLOCKS["captions.csv"].splitlines()[0].split(","))
+    assert set(table.COLUMNS) == set(BLOCKS["captions.csv"].splitlines()[0].split(","))

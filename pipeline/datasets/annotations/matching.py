@@ -8,8 +8,13 @@ import pandas as pd
 
 from pipeline.datasets.annotations.rows import listed
 
-TEXTS = ("txt", "json", "csv", "tsv", "xml", "html", "md", "srt", "vtt", "ass", "description")
-OTHERS = ("jpg", "jpeg", "png", "webp", "gif", "wav", "mp3", "npy", "npz", "pkl", "zip", "tar", "part", "ytdl")
+TEXTS = ("txt", "json", "jsonl", "csv", "tsv", "xml", "html", "md", "log", "nfo", "ini", "yaml", "pdf", "url", "description")
+SUBTITLES = ("srt", "vtt", "ass", "ssa", "sub", "idx", "sbv", "lrc", "ttml", "srv1", "srv2", "srv3", "json3")
+# Beside a video of a benchmark they are its previews; elsewhere only the content says whether they move.
+PICTURES = ("jpg", "jpeg", "png", "apng", "webp", "gif", "avif", "heic", "heif", "bmp", "tif", "tiff")
+SOUNDS = ("wav", "mp3", "m4a", "aac", "flac", "opus")
+PARTS = ("part", "ytdl", "crdownload", "aria2", "torrent", "tmp", "bak", "md5", "sha256")
+OTHERS = (*SUBTITLES, *PICTURES, *SOUNDS, *PARTS, "thm", "aae", "db", "npy", "npz", "pkl", "zip", "tar", "gz", "7z", "rar", "xlsx")
 # At least one letter: the times in a name of LSMDC are not endings.
 ENDING = re.compile(r"\.(?=[0-9]*[A-Za-z])[0-9A-Za-z]{2,5}$")
 

@@ -1,5 +1,6 @@
 """Annotation files in the shapes that circulate: found by name anywhere below a folder, read strictly."""
 
+import codecs
 import csv
 import io
 import json
@@ -32,13 +33,16 @@ def need(folder: Path, *names: str, hint: str = "") -> Path:
 
 
 def text(path: Path) -> str:
-    """The content of a UTF-8 file. ValueError names the line that is not, and a NUL."""
+    """The content of a UTF-8 file, or of one that says it is UTF-16. ValueError names the line that is not, and a NUL."""
     raw = _bytes(path)
+    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        content = raw.decode("utf-8-sig")
+        content = raw.decode(encoding)
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}: line {line} is not utf-8 text; get the file again, or save it as UTF-8") from None
+        line = raw[: error.start].decode(encoding, "ignore").count("\n") + 1
+        raise ValueError(
+            f"{path}: line {line} is not {encoding.removesuffix('-sig')} text; get the file again, or save it as UTF-8"
+        ) from None
     if "\0" in content:
         raise ValueError(f"{path}: line {content[: content.index(chr(0))].count(chr(10)) + 1} holds a NUL character; get the file again")
     return content

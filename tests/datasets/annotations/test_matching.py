@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from pipeline.datasets.annotations.matching import match, stem
+from pipeline.datasets.annotations.matching import is_video, match, stem
 
 
 def put(folder, *names):
@@ -32,6 +32,13 @@ def test_files_are_found_in_subfolders_whatever_their_ending(tmp_path):
 def test_what_lies_beside_a_video_is_not_the_video(tmp_path):
     put(tmp_path, "video0.mp4", "video0.json", "video0.en.vtt", "video0.jpg", ".video0.mp4.part", "video0.mp4.part")
     assert matched(tmp_path, "video0") == ["video0.mp4"]
+
+
+@pytest.mark.parametrize("ending", ["description", "info.json", "en.srt", "nfo", "m4a", "thm", "crdownload", "json3", "JPG", "part"])
+def test_endings_of_what_lies_beside_a_video(tmp_path, ending):
+    put(tmp_path, "video0.MTS", f"video0.{ending}")
+    assert not is_video(tmp_path / f"video0.{ending}") and is_video(tmp_path / "video0.MTS")
+    assert matched(tmp_path, "video0") == ["video0.MTS"]
 
 
 def test_of_two_files_the_one_with_the_official_name_is_taken_else_both_are_named(tmp_path):

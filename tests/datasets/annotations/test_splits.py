@@ -56,6 +56,7 @@ def pair():
         (0, 1, "split", "dev", "videos of an unknown split: b"),
         (1, 1, "video_id", "c", "1 videos without a caption: b"),
         (1, 1, "text", "  ", "1 empty captions: b#0"),
+        (1, 1, "text", "\u200b\ufeff", "1 empty captions: b#0"),
         (1, 1, "caption_id", "a#0", "1 captions listed twice: a#0"),
         (1, 1, "split", "test", "1 captions of another split than their video: b#0"),
     ],

@@ -1,0 +1,1 @@
+"""captions.csv as people write it: its cells, its times, and the files that its names mean."""
