@@ -20,8 +20,8 @@ RIGHTS = "-dac_override,-dac_read_search,-fowner"
 @pytest.fixture
 def owner(tracked):  # noqa: F811
     """A checkout that DVC has taken over, of a user who may not write where the permissions say no: root has that right taken away."""
-    tracked.warm = False
     if os.geteuid() == 0:
+        tracked.warm = False  # what is forked keeps root's rights
         assert shutil.which("setpriv"), "setpriv (util-linux) is needed to run as root without root's rights"
         tracked.before = ("setpriv", f"--bounding-set={RIGHTS}", f"--inh-caps={RIGHTS}")
     assert not os.access(tracked.folder / ADAPTER, os.W_OK) or os.geteuid() == 0
