@@ -52,6 +52,7 @@ def render(
     env = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     return env.get_template("report.html.j2").render(
         facts=_facts(results), warnings=warnings(results, df), noise=noise.told(marked, methods=len(df)),
+        named=len(df) == 1 or len(marked.get("t2v_R1", [])) < len(df),
         head=df.iloc[0], best=df.loc[df["t2v_R1"].idxmax()], runs=len(results), score=score,
         columns=COLUMNS, groups=_groups(), rows=_rows(df, marked), scatter=scatter(plots.points(df)),
         panels=curves(plots.curves(runs)), epochs=_epochs(results),
