@@ -66,10 +66,10 @@ class Missing:
 
 @dataclass
 class Own:
-    """The split of your own videos where captions.csv leaves it open: by a hash of `seed` and the name of the file."""
+    """The split of your own videos where captions.csv leaves it open: files in the order of a hash of `seed` and name, cut by shares."""
 
     seed: int = 0  # another one draws another split
-    shares: list[float] = field(default_factory=lambda: [0.8, 0.1, 0.1])  # of training, validation and test videos
+    shares: list[float] = field(default_factory=lambda: [0.8, 0.1, 0.1])  # of training, validation and test files; at least one each
 
 
 @dataclass

@@ -8,7 +8,6 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -169,25 +168,27 @@ def _contradictions(lines: Sequence[Line]) -> list[tuple[int, str]]:
 
 
 def _splits(lines: Sequence[Line], own: Own, file: str) -> dict[str, str]:
-    """The split of each file without one. All parts of a file are in one split, and each split has at least one file.
+    """The split of each file without one. All parts of a file are in one split.
 
-    A file keeps its split when others are added, unless a split would otherwise be empty.
+    Files stand in the order of their places and are cut where the shares end, so that each split has its share, to less than a file.
+    A split that no line names has at least one file. A file more, or fewer, moves each cut by one file at most.
     """
     if len(own.shares) != len(SPLITS) or min(own.shares) < 0 or abs(sum(own.shares) - 1) > 1e-9:
         raise ValueError(f"own.shares is {own.shares}; give three shares that add up to 1, of train, val and test")
     given = {line.split for line in lines if line.split}
-    place = {line.video: _place(line.video, own.seed) for line in lines if not line.split}
-    home = {video: SPLITS[(x >= own.shares[0]) + (x >= own.shares[0] + own.shares[1])] for video, x in place.items()}
-    # The file whose number is the highest goes to the test set first.
-    for split in reversed(SPLITS):
-        number = Counter(home.values())
-        others = [video for video in home if number[home[video]] > 1 or home[video] in given]
-        if split not in given | set(home.values()) and others:
-            home[max(others, key=place.__getitem__)] = split
-    empty = [split for split in SPLITS if split not in given | set(home.values())]
-    if empty:
-        raise ValueError(f"{file}: no video is in {empty[0]}; name a split for some in the column split")
-    return home
+    order = sorted({line.video for line in lines if not line.split}, key=lambda video: (_place(video, own.seed), video))
+    least = [int(split not in given) for split in SPLITS]
+    if len(order) < sum(least):
+        empty = [split for split in SPLITS if split not in given][len(order)]
+        raise ValueError(f"{file}: no video is in {empty}; name a split for some in the column split")
+    first = _cut(len(order), own.shares[0], low=least[0], high=len(order) - least[1] - least[2])
+    second = _cut(len(order), own.shares[0] + own.shares[1], low=first + least[1], high=len(order) - least[2])
+    return {video: SPLITS[(n >= first) + (n >= second)] for n, video in enumerate(order)}
+
+
+def _cut(files: int, share: float, *, low: int, high: int) -> int:
+    """How many of the files come before the end of a share, rounded, between `low` and `high`."""
+    return min(max(math.floor(files * share + 0.5), low), high)
 
 
 def _place(video: str, seed: int) -> float:

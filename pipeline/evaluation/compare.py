@@ -18,7 +18,7 @@ from pipeline.evaluation.ranks import Doubles, Integers
 from pipeline.evaluation.score import gallery_hash
 from pipeline.evaluation.validation import similarities, twin_scores
 
-RECALLS = tuple((way, k) for way in ("t2v", "v2t") for k in (1, 5, 10))
+RECALLS = tuple((way, k) for way in ("t2v", "v2t") for k in metrics.CUTOFFS)
 NAMES = (*(f"{way}_R{k}" for way, k in RECALLS), "RSum", "probe")
 # Two runs that differ in one of these were not asked the same.
 SAME = {
@@ -121,7 +121,8 @@ def compare(a: Sequence[Run], b: Sequence[Run], *, settings: Score) -> list[Diff
     """Every metric that the runs have, of the seeds of method `a` and of those of method `b`.
 
     Outcomes are averaged over the seeds of each method first. The interval is a percentile bootstrap of b - a in which a video brings
-    all its queries of both methods, so the two sides of RSum are drawn together. The p value is that of a sign-flip test: were the
+    all its queries of both methods, so the two sides of RSum are drawn together. Where no draw differs from another it is `_unanimous`.
+    The p value is that of a sign-flip test: were the
     methods alike, a and b could be exchanged in any video; it is (1 + exchanges with at least this difference) / (1 + resamples).
 
     All metrics are looked at together, and they hang on each other; Holm's correction holds whatever they depend on, so it is given
@@ -134,8 +135,8 @@ def compare(a: Sequence[Run], b: Sequence[Run], *, settings: Score) -> list[Diff
     sizes, change = a[0].sizes, hits[1] - hits[0]
     known = [n for n, name in enumerate(NAMES) if name != "probe" or sizes[:, 6].any()]
     values = [np.mean([run.values for run in runs], axis=0) for runs in (a, b)]
-    spread = _intervals(change, sizes, settings=settings)
-    p = _exchanged(shares(change, sizes)[:, known], settings=settings)
+    spread = _intervals(change, sizes, sure=_sure(hits, sizes), settings=settings)
+    p = exchanged(shares(change, sizes)[:, known], settings=settings)
     corrected, found = holm(p), []
     for n, plain, held in zip(known, p, corrected, strict=True):
         (one, two), (low, high) = ([round(float(x), 6) for x in pair] for pair in ((values[0][n], values[1][n]), spread[n]))
@@ -143,17 +144,45 @@ def compare(a: Sequence[Run], b: Sequence[Run], *, settings: Score) -> list[Diff
     return found
 
 
-def _intervals(change: Doubles, sizes: Integers, *, settings: Score) -> list[list[float]]:
+def _sure(hits: Sequence[Doubles], sizes: Integers) -> list[bool]:
+    """Which of the six recalls and the probe (7,) differ by nothing on whatever videos.
+
+    A gallery of K videos has no rank beyond K; two methods that cannot see the order of frames tie on every caption.
+    """
+    blind = all(np.array_equal(2 * side[:, 6], sizes[:, 6]) for side in hits)
+    return [k >= len(sizes) for _, k in RECALLS] + [blind]
+
+
+def _intervals(change: Doubles, sizes: Integers, *, sure: Sequence[bool], settings: Score) -> list[list[float]]:
     """The interval of each metric's difference; the probe's draws are of the videos that it asks about, as in metrics.json."""
     draws: dict[str, Any] = {"resamples": settings.bootstrap, "seed": settings.seed}
     recalls, asked = metrics.resampled(change[:, :6], sizes[:, :6], **draws), sizes[:, 6] > 0
-    drawn = [*recalls.T, recalls.sum(axis=1)]
+    drawn = list(recalls.T)
     if asked.any():
         drawn.append(metrics.resampled(change[asked, 6:], sizes[asked, 6:], **draws)[:, 0])
-    return [metrics.interval(means, confidence=settings.confidence) for means in drawn]
+    found = [metrics.interval(means, confidence=settings.confidence) for means in drawn]
+    for n, (low, high) in enumerate(found):
+        if high - low <= EPSILON and not sure[n]:
+            trials = len(sizes) if n < 6 else int(asked.sum())
+            found[n] = _unanimous(float(drawn[n][0]) / 100, trials=trials, confidence=settings.confidence)
+    low, high = metrics.interval(recalls.sum(axis=1), confidence=settings.confidence)
+    both = [low, high] if high - low > EPSILON else [sum(ends) for ends in zip(*found[:6], strict=True)]
+    return [*found[:6], both, *found[6:]]
 
 
-def _exchanged(parts: Doubles, *, settings: Score) -> Doubles:
+def _unanimous(change: float, *, trials: int, confidence: float) -> list[float]:
+    """Interval in percent of a difference that is `change`, from -1 to 1, in each of so many videos, where a bootstrap has no width.
+
+    It is the score interval of paired shares (Tango 1998) where no outcome differs, or all do: videos of which nothing was seen may yet
+    go either way. Between these it is the wider one of shares that are taken from -1 to 1.
+    """
+    if abs(change) <= EPSILON:
+        most = 100 * metrics.wilson(0.0, trials=trials, confidence=confidence)[1]
+        return [-most, most]
+    return [100 * (2 * end - 1) for end in metrics.wilson((1 + change) / 2, trials=trials, confidence=confidence)]
+
+
+def exchanged(parts: Doubles, *, settings: Score) -> Doubles:
     """Two-sided p values (M,) of the sums of `parts` (V, M), each video's sign being as likely the other."""
     generator, videos = np.random.default_rng([settings.seed, 1]), len(parts)
     found, extreme = np.abs(parts.sum(axis=0)), np.zeros(parts.shape[1])

@@ -3,6 +3,8 @@
 The definitions are those of docs/protocol.md.
 """
 
+import math
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,23 @@ import numpy as np
 from pipeline.evaluation.ranks import Doubles, Integers, Ranks, recall, wins
 
 CHUNK = 2**21  # entries of random draws at once: 16 MB
+CUTOFFS = (1, 5, 10)  # K of R@K
+
+
+def meaningless(gallery: int) -> list[str]:
+    """R@K that are 100 % whatever a method does: among so few videos no rank is beyond K."""
+    return [f"R@{k}" for k in CUTOFFS if k >= gallery]
+
+
+def warning(gallery: int) -> str:
+    """A sentence about the R@K that mean nothing, "" where there is none."""
+    if not (names := meaningless(gallery)):
+        return ""
+    told, only = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])), len(names) == 1
+    return (
+        f"The gallery has {gallery:,} video{'s' * (gallery != 1)}: {told} {'is' if only else 'are'} 100 % whatever a method does, "
+        f"and {'means' if only else 'mean'} nothing; R-Sum holds {'it' if only else 'them'}, too."
+    )
 
 
 def summary(ranks: Ranks, clusters: Integers, *, resamples: int, confidence: float, seed: int) -> dict[str, Any]:
@@ -18,8 +37,8 @@ def summary(ranks: Ranks, clusters: Integers, *, resamples: int, confidence: flo
     `clusters` (Q,) is the video of each query: captions of one video are not independent, so whole videos are resampled.
     """
     mean = ranks.mean
-    recalls = {f"R{k}": recall(mean, k) for k in (1, 5, 10)}
-    hits = np.stack([mean <= k for k in (1, 5, 10)], axis=1).astype(np.float64)
+    recalls = {f"R{k}": recall(mean, k) for k in CUTOFFS}
+    hits = np.stack([mean <= k for k in CUTOFFS], axis=1).astype(np.float64)
     sums = hits.sum(axis=1)
     draws: dict[str, Any] = {"resamples": resamples, "confidence": confidence, "seed": seed}
     return _rounded(
@@ -31,7 +50,7 @@ def summary(ranks: Ranks, clusters: Integers, *, resamples: int, confidence: flo
             "R1_optimistic": recall(ranks.optimistic, 1),
             "R1_pessimistic": recall(ranks.pessimistic, 1),
             "R1_ci": bootstrap(hits[:, 0], clusters, **draws),
-            "RSum_ci": bootstrap(sums, clusters, **draws),
+            "RSum_ci": bootstrap(sums, clusters, most=len(CUTOFFS), **draws),
         }
     )
 
@@ -39,20 +58,36 @@ def summary(ranks: Ranks, clusters: Integers, *, resamples: int, confidence: flo
 def probe(own: Doubles, twin: Doubles, clusters: Integers, *, resamples: int, confidence: float, seed: int) -> dict[str, Any] | None:
     """Temporal probe: do captions (K,) score their clip above the same frames in reverse order? None without such captions.
 
-    Scores closer than 1e-6 count half, so a method that cannot see the order of frames has exactly 50 percent.
+    Scores closer than 1e-6 count half, so a method that cannot see the order of frames has exactly 50 percent, on whatever videos: where
+    all are tied, the interval is that point.
     """
     if not len(own):
         return None
     won, tied = wins(own, twin)
-    ci = bootstrap(won, clusters, resamples=resamples, confidence=confidence, seed=seed)
+    ci = [50.0, 50.0] if tied.all() else bootstrap(won, clusters, resamples=resamples, confidence=confidence, seed=seed)
     return _rounded({"accuracy": 100 * float(won.mean()), "captions": len(won), "ties": int(tied.sum()), "ci": ci})
 
 
-def bootstrap(values: Doubles, clusters: Integers, *, resamples: int, confidence: float, seed: int) -> list[float]:
-    """Percentile interval of 100 times the mean of `values` (Q,), resampling whole clusters (Q,)."""
+def bootstrap(values: Doubles, clusters: Integers, *, resamples: int, confidence: float, seed: int, most: float = 1.0) -> list[float]:
+    """Percentile interval of 100 times the mean of `values` (Q,), each from 0 to `most`, resampling whole clusters (Q,).
+
+    Where all resamples agree, as they do without a hit, with nothing but hits, or with one cluster, it would have no width: then it is
+    Wilson's, of as many trials as there are clusters.
+    """
     _, group = np.unique(clusters, return_inverse=True)
     totals, sizes = np.bincount(group, weights=values).astype(np.float64)[:, None], np.bincount(group)[:, None]
-    return interval(resampled(totals, sizes, resamples=resamples, seed=seed)[:, 0], confidence=confidence)
+    low, high = interval(resampled(totals, sizes, resamples=resamples, seed=seed)[:, 0], confidence=confidence)
+    if high > low:
+        return [low, high]
+    return [100 * most * end for end in wilson(float(values.mean()) / most, trials=len(sizes), confidence=confidence)]
+
+
+def wilson(share: float, *, trials: int, confidence: float) -> tuple[float, float]:
+    """Score interval of a share from 0 to 1 of `trials` (Wilson 1927): the shares that a normal test of this one would not refuse."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    centre, weight = share + z**2 / (2 * trials), 1 + z**2 / trials
+    half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    return max(0.0, (centre - half) / weight), min(1.0, (centre + half) / weight)
 
 
 def resampled(totals: Doubles, sizes: Integers, *, resamples: int, seed: int) -> Doubles:

@@ -12,13 +12,17 @@ from pipeline.evaluation.validation import similarities, twin_scores
 
 
 def score(made: Embeddings, *, settings: Score) -> dict[str, Any]:
-    """Text-to-video, video-to-text and the temporal probe, with counts and a hash of what was ranked."""
+    """Text-to-video, video-to-text and the temporal probe, with counts and a hash of what was ranked.
+
+    `meaningless`, of a small gallery only: the R@K that are 100 % whatever a method does.
+    """
     scores = similarities(made)
     interval: dict[str, Any] = {"resamples": settings.bootstrap, "confidence": settings.confidence, "seed": settings.seed}
     t2v = ranks.text_to_video(scores, made.video_of_text, captions=made.caption_id)
     v2t = ranks.video_to_text(scores, made.video_of_text, videos=made.video_id)
     v2c = ranks.video_to_caption(scores, made.video_of_text, videos=made.video_id)
-    return {
+    empty = metrics.meaningless(len(made.video))
+    return ({"meaningless": empty} if empty else {}) | {
         "queries": len(made.text),
         "gallery": len(made.video),
         "gallery_hash": gallery_hash(made),

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -15,11 +16,11 @@ from PIL import Image
 from pipeline.config.schema import Score
 from pipeline.core.formatting import count
 from pipeline.core.layout import SPLITS
-from pipeline.reporting import plots
+from pipeline.reporting import noise, plots
 from pipeline.reporting.card import text as card_text
 from pipeline.reporting.charts import COLOURS, curves, histograms, scatter, styles
 from pipeline.reporting.examples import FRAMES, Example
-from pipeline.reporting.results import COLUMNS, Column, Result, cell
+from pipeline.reporting.results import COLUMNS, Column, Result, cell, warnings
 
 
 def render(
@@ -30,9 +31,11 @@ def render(
     thumbnails: Mapping[str, str],
     score: Score | None,
     card: Mapping[str, Any],
+    marked: Mapping[str, list[str]] = MappingProxyType({}),
 ) -> str:
     """The page. `df` is the `report.table` of `results`; `thumbnails` maps video ids to data URIs; `score` is how intervals were
-    made, None if it is not known; `card` the facts of the dataset (`pipeline.reporting.card.facts`).
+    made, None if it is not known; `card` the facts of the dataset (`pipeline.reporting.card.facts`); `marked` the best methods of each
+    column that was tested (`pipeline.reporting.noise.alike`), without which no metric has a best one.
 
     ValueError for results of several datasets, and for a card of another dataset or of other missing videos.
     """
@@ -48,8 +51,10 @@ def render(
     aspects = {video: _aspect(uri) for video, uri in thumbnails.items()}
     env = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     return env.get_template("report.html.j2").render(
-        facts=_facts(results), head=df.iloc[0], best=df.loc[df["t2v_R1"].idxmax()], runs=len(results), score=score,
-        columns=COLUMNS, groups=_groups(), rows=_rows(df), scatter=scatter(plots.points(df)),
+        facts=_facts(results), warnings=warnings(results, df), noise=noise.told(marked, methods=len(df)),
+        named=len(df) == 1 or len(marked.get("t2v_R1", [])) < len(df),
+        head=df.iloc[0], best=df.loc[df["t2v_R1"].idxmax()], runs=len(results), score=score,
+        columns=COLUMNS, groups=_groups(), rows=_rows(df, marked), scatter=scatter(plots.points(df)),
         panels=curves(plots.curves(runs)), epochs=_epochs(results),
         styles={label: (i % COLOURS, i // COLOURS % 3) for label, i in styles(df).items()}, examples=shown,
         thumbnails=thumbnails, number=number, aspects=aspects, frames=FRAMES, count=count, data=_dataset(card),
@@ -123,12 +128,12 @@ def _aspect(uri: str) -> str:
     return f"{width // FRAMES} / {height}"
 
 
-def _rows(df: pd.DataFrame) -> list[dict[str, Any]]:
-    bold = {column.name: _best(df, column) for column in COLUMNS}
+def _rows(df: pd.DataFrame, marked: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    bold = {column.name: _bold(df, column, marked.get(column.name, [])) for column in COLUMNS}
     return [
         {"label": row["label"], "muted": row["trainable"] == 0, "low": row["t2v_R1_low"], "high": row["t2v_R1_high"]}
         | {"interval": not math.isnan(row["t2v_R1_low"])}
-        | {"cells": [(c, *_parts(row, c), _shines(row, c, bold[c.name])) for c in COLUMNS]}
+        | {"cells": [(c, *_parts(row, c), row["label"] in bold[c.name]) for c in COLUMNS]}
         for _, row in df.iterrows()
     ]
 
@@ -139,15 +144,16 @@ def _parts(row: "pd.Series[Any]", column: Column) -> tuple[str, str, str]:
     return "" if math.isnan(row[column.name]) else f"{row[column.name]:.10g}", mean, deviation
 
 
-def _shines(row: "pd.Series[Any]", column: Column, best: str) -> bool:
-    """True for a cell to highlight, the best of its column. A method that trains nothing wins no prize for being cheap."""
-    return cell(row, column, deviation=False) == best and not (column.cost and row["trainable"] == 0)
+def _bold(df: pd.DataFrame, column: Column, marked: Sequence[str]) -> set[str]:
+    """Labels of the cells to highlight, none where it would be all. A metric has those that were `marked`.
 
-
-def _best(df: pd.DataFrame, column: Column) -> str:
-    """The text of the best value, "" if the column has no best, or all are equal."""
-    rows = df[df["trainable"] > 0] if column.cost else df
-    values = rows[column.name].dropna()
-    if not column.best or len({cell(row, column, deviation=False) for _, row in rows.iterrows()}) < 2 or values.empty:
-        return ""
-    return column.show(values.max() if column.best == "max" else values.min())
+    A cost has its smallest, as it is shown; a method that trains nothing wins no prize for being cheap.
+    """
+    if not column.cost:
+        return set(marked) if len(marked) < len(df) else set()
+    rows = df[(df["trainable"] > 0) & df[column.name].notna()]
+    shown = {str(row["label"]): cell(row, column, deviation=False) for _, row in rows.iterrows()}
+    if len(set(shown.values())) < 2:
+        return set()
+    best = column.show(rows[column.name].min())
+    return {label for label, text in shown.items() if text == best}

@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.core.files import read_json
 from pipeline.core.formatting import count, giga, significant, size, tenth
+from pipeline.evaluation import metrics
 
 NEEDED = {
     "metrics.json": "dataset backbone backbone_digest method seed queries gallery gallery_hash missing_hash t2v v2t probe",
@@ -123,37 +124,48 @@ def _values(result: Result) -> dict[str, float | None]:
 
 @dataclass(frozen=True)
 class Column:
-    """How one number of the table is shown. `best`: max, min, or none; `cost`: what zero-shot gets for free."""
+    """How one number of the table is shown. `cost`: the smallest is the best, and zero-shot gets it for free."""
 
     name: str
     group: str
     title: str
     meaning: str
     show: Callable[[float], str]
-    best: str = ""
     cost: bool = False
 
 
 COLUMNS = (
     Column("seeds", "", "Seeds", "runs averaged; ± is the deviation over them", "{:.0f}".format),
-    Column("t2v_R1", "Text to video", "R@1", "captions whose video comes first, %", tenth, "max"),
-    Column("t2v_R5", "Text to video", "R@5", "captions whose video is among the first five, %", tenth, "max"),
-    Column("t2v_R10", "Text to video", "R@10", "captions whose video is among the first ten, %", tenth, "max"),
-    Column("t2v_MdR", "Text to video", "MdR", "median rank of the right video", tenth, "min"),
-    Column("t2v_MnR", "Text to video", "MnR", "mean rank of the right video", tenth, "min"),
-    Column("v2t_R1", "Video to text", "v2t R@1", "videos with a right caption first, %", tenth, "max"),
-    Column("RSum", "Both ways", "R-Sum", "R@1 + R@5 + R@10, both directions", tenth, "max"),
-    Column("probe", "Time", "Probe", "temporal probe, %; 50 is chance", tenth, "max"),
-    Column("trainable", "Trained", "Params", "parameters trained that can matter", count, "min", True),
-    Column("share", "Trained", "% of CLIP", "trained parameters as a share of the backbone's", significant, "min", True),
+    Column("t2v_R1", "Text to video", "R@1", "captions whose video comes first, %", tenth),
+    Column("t2v_R5", "Text to video", "R@5", "captions whose video is among the first five, %", tenth),
+    Column("t2v_R10", "Text to video", "R@10", "captions whose video is among the first ten, %", tenth),
+    Column("t2v_MdR", "Text to video", "MdR", "median rank of the right video", tenth),
+    Column("t2v_MnR", "Text to video", "MnR", "mean rank of the right video", tenth),
+    Column("v2t_R1", "Video to text", "v2t R@1", "videos with a right caption first, %", tenth),
+    Column("RSum", "Both ways", "R-Sum", "R@1 + R@5 + R@10, both directions", tenth),
+    Column("probe", "Time", "Probe", "temporal probe, %; 50 is chance", tenth),
+    Column("trainable", "Trained", "Params", "parameters trained that can matter", count, True),
+    Column("share", "Trained", "% of CLIP", "trained parameters as a share of the backbone's", significant, True),
     Column("dead", "Trained", "Dead", "parameters stored that can never matter", count),
-    Column("checkpoint_bytes", "Trained", "File", "size of the checkpoint", size, "min", True),
-    Column("macs_per_video", "Cost", "GMACs", "10⁹ multiply-adds to embed a video", giga, "min", True),
-    Column("train_peak_bytes", "Cost", "Train memory", "peak memory of training", size, "min", True),
-    Column("train_videos_per_second", "Cost", "Train/s", "videos a second in training", significant, "max", True),
-    Column("embed_videos_per_second", "Cost", "Embed/s", "videos a second at inference", significant, "max", True),
+    Column("checkpoint_bytes", "Trained", "File", "size of the checkpoint", size, True),
+    Column("macs_per_video", "Cost", "GMACs", "10⁹ multiply-adds to embed a video", giga, True),
+    Column("train_peak_bytes", "Cost", "Train memory", "peak memory of training", size, True),
+    Column("train_videos_per_second", "Cost", "Train/s", "videos a second in training", significant),
+    Column("embed_videos_per_second", "Cost", "Embed/s", "videos a second at inference", significant),
 )
 SHORT = ("seeds", "t2v_R1", "t2v_R5", "t2v_R10", "t2v_MdR", "v2t_R1", "RSum", "probe", "trainable", "macs_per_video")
+
+
+def warnings(results: Sequence[Result], df: pd.DataFrame) -> list[str]:
+    """Sentences on what the numbers of one dataset cannot say: in a small gallery, and where ties decide who is first."""
+    labels = {tuple(row[["dataset", "backbone", "method"]]): str(row["label"]) for _, row in df.iterrows()}
+    tied = {
+        labels[r.key]: f"{r.metrics['t2v']['R1_pessimistic']:.1f} and {r.metrics['t2v']['R1_optimistic']:.1f} %"
+        for r in reversed(results)
+        if tenth(r.metrics["t2v"].get("R1_optimistic", 0.0)) != tenth(r.metrics["t2v"].get("R1_pessimistic", 0.0))
+    }
+    ties = [f"Other videos tie with the right one: R@1 of {label} lies between {ends}." for label, ends in reversed(tied.items())]
+    return [*filter(None, [metrics.warning(int(results[0].metrics["gallery"]))]), *ties]
 
 
 def cell(row: "pd.Series[Any]", column: Column, *, deviation: bool = True) -> str:
@@ -165,23 +177,23 @@ def cell(row: "pd.Series[Any]", column: Column, *, deviation: bool = True) -> st
     return column.show(value) + ("" if math.isnan(spread) else f" ± {column.show(spread)}")
 
 
-def to_markdown(df: pd.DataFrame) -> str:
-    """The whole table as Markdown, with the interval of R@1 in brackets where it is known."""
+def to_markdown(df: pd.DataFrame, *, notes: Sequence[str] = ()) -> str:
+    """The whole table as Markdown, with the interval of R@1 in brackets where it is known, and `notes` below it."""
     lines = [["Method", *(column.title for column in COLUMNS)], ["---", *("---:" for _ in COLUMNS)]]
     for _, row in df.iterrows():
         cells = {column.name: cell(row, column) for column in COLUMNS}
         if not math.isnan(row["t2v_R1_low"]):
             cells["t2v_R1"] += f" [{row['t2v_R1_low']:.1f}, {row['t2v_R1_high']:.1f}]"
         lines.append([str(row["label"]).replace("|", "\\|"), *cells.values()])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return "".join([*(f"| {' | '.join(line)} |\n" for line in lines), *(f"\n{note}\n" for note in notes)])
 
 
-def to_text(df: pd.DataFrame) -> str:
-    """The columns that decide, aligned for a terminal of 110 characters."""
+def to_text(df: pd.DataFrame, *, notes: Sequence[str] = ()) -> str:
+    """The columns that decide, aligned for a terminal of 110 characters, and `notes` below them."""
     columns = [column for column in COLUMNS if column.name in SHORT]
     lines = [["method", *(column.title for column in columns)]]
     for _, row in df.iterrows():
         lines.append([str(row["label"])[:22], *(cell(row, column, deviation=column.name == "t2v_R1") for column in columns)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     justified = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
-    return "".join("  ".join(line) + "\n" for line in justified)
+    return "".join([*("  ".join(line) + "\n" for line in justified), *(f"{note}\n" for note in notes)])

@@ -10,7 +10,7 @@ from pipeline.config.schema import Score
 from pipeline.config.settings import read
 from pipeline.core import files
 from pipeline.evaluation import embeddings
-from pipeline.reporting import examples, page, plots, rates
+from pipeline.reporting import examples, noise, page, plots, rates
 from pipeline.reporting import results as report
 from pipeline.stages import guarded
 
@@ -26,8 +26,12 @@ def main() -> None:
     clips = examples.clips(shown, pd.read_parquet(args.videos), root=args.clips)
     thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}
     score = read(Score, args.settings) if args.settings else None
-    html = page.render(results, df, shown=shown, thumbnails=thumbnails, score=score, card=files.read_json(args.card))
-    tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: report.to_markdown(df), args.text: f"{report.to_text(df)}\n"}
+    marked = noise.alike(df, {label: map(_embeddings, group) for label, group in groups.items()}, score=score or Score())
+    card = files.read_json(args.card)
+    html = page.render(results, df, shown=shown, thumbnails=thumbnails, score=score, card=card, marked=marked)
+    notes = [*filter(None, [noise.told(marked, methods=len(df))]), *report.warnings(results, df)]
+    tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: report.to_markdown(df, notes=notes)}
+    tables[args.text] = f"{report.to_text(df, notes=notes)}\n"
     tables[args.trials] = rates.table(args.searches).to_csv(index=False)
     tables[args.points] = plots.points(df).to_csv(index=False)
     tables[args.ranks] = plots.ranks({label: map(_embeddings, group) for label, group in groups.items()}).to_csv(index=False)

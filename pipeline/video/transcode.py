@@ -18,6 +18,7 @@ from pipeline.config.dataset import ClipFormat
 from pipeline.core.files import FULL
 from pipeline.video.command import Cut, command, count, recipe, version
 from pipeline.video.probe import Probe, opened, probe
+from pipeline.video.signature import Fields, Small, signature
 
 TIMEOUT = 600.0  # seconds a pass
 TOLERATED = 2  # frames more or fewer than the duration promises
@@ -43,6 +44,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "out_frames": pa.int64(),
     "out_width": pa.int32(),
     "out_height": pa.int32(),
+    "signature": pa.string(),
     "degraded": pa.bool_(),
     "status": pa.string(),
     "reason": pa.string(),
@@ -170,7 +172,7 @@ def _complaint(said: str, source: Path) -> str:
 
 def _checked(part: Path, *, seconds: float, settings: ClipFormat) -> tuple[dict[str, Any], str]:
     """The columns that describe the clip in `part`, and "" or what it lacks of `seconds`. ValueError if it is no canonical clip."""
-    number, width, height = _decoded(part, settings)
+    number, width, height, seen = _decoded(part, settings)
     if min(width, height) != settings.short_side:
         raise ValueError(f"the clip came out as {width}x{height} pixels, without a short side of {settings.short_side}")
     promised, doubts = count(seconds, fps=settings.fps), ""
@@ -178,27 +180,29 @@ def _checked(part: Path, *, seconds: float, settings: ClipFormat) -> tuple[dict[
         doubts = f"the clip has {number} frames, where {seconds:g} seconds promise {promised}"
     with part.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"out_sha256": digest, "out_frames": number, "out_width": width, "out_height": height}, doubts
+    made = {"out_sha256": digest, "out_frames": number, "out_width": width, "out_height": height, "signature": seen}
+    return made, doubts
 
 
-def _decoded(part: Path, settings: ClipFormat) -> tuple[int, int, int]:
-    """Decode the whole clip: its frames, width, height. ValueError if one is not H.264, damaged, or not at its place in time."""
+def _decoded(part: Path, settings: ClipFormat) -> tuple[int, int, int, str]:
+    """Decode the whole clip: its frames, width, height, signature. ValueError if one is not H.264, damaged, or not at its place in time."""
     if _is_empty(part):
         raise ValueError("no frame could be decoded")
     with opened(part) as container:
         streams = container.streams
         if len(streams) != 1 or not streams.video or streams.video[0].codec_context.name != "h264":
             raise ValueError("the clip does not hold exactly one H.264 stream")
-        stream, number = streams.video[0], 0
+        stream, small = streams.video[0], Small()
         stream.thread_count = 1
+        seen: list[Fields] = []
         try:
             for frame in container.decode(stream):
-                if frame.time is None or frame.is_corrupt or abs(frame.time * settings.fps - number) > 0.01:
-                    raise ValueError(f"frame {number} of the clip is damaged or not at {number}/{settings.fps} seconds")
-                number += 1
+                if frame.time is None or frame.is_corrupt or abs(frame.time * settings.fps - len(seen)) > 0.01:
+                    raise ValueError(f"frame {len(seen)} of the clip is damaged or not at {len(seen)}/{settings.fps} seconds")
+                seen.append(small(frame))
         except FFmpegError as error:
             raise ValueError(f"the clip does not decode: {error.strerror}") from error
-        return number, stream.width, stream.height
+        return len(seen), stream.width, stream.height, signature(seen) if seen else ""
 
 
 def _is_empty(part: Path) -> bool:

@@ -79,17 +79,65 @@ def test_parts_of_a_long_video_are_videos_and_stay_in_one_split(place):
     assert parts.loc["sub/b c.mkv", "end"] == 3 and parts.loc["-x.avi"].isna().all()
 
 
-def test_splits_depend_on_name_and_seed_only_and_none_is_empty(place):
-    for n in range(200):
-        (place / "videos" / f"{n}.mp4").write_bytes(b"")
-    text = "video,caption\n" + "".join(f"{n}.mp4,text {n}\n" for n in range(200))
-    home = made(place, text)[0].set_index("src_path")["split"]
-    assert 140 <= (home == "train").sum() <= 175 and (home == "val").sum() >= 8 and (home == "test").sum() >= 8
-    fewer = "\n".join(text.splitlines()[:101]) + "\n"
-    assert made(place, fewer)[0].set_index("src_path")["split"].equals(home.iloc[:100])
-    assert not made(place, text, seed=1)[0].set_index("src_path")["split"].equals(home)
-    three = made(place, "\n".join(text.splitlines()[:4]))[0]
-    assert sorted(three["split"]) == ["test", "train", "val"]
+def home(place, names, **own):
+    """The split of each of these files, which no line names."""
+    for name in names:
+        (place / "videos" / name).write_bytes(b"")
+    return made(place, "video,caption\n" + "".join(f"{name},text {name}\n" for name in names), **own)[0].set_index("src_path")["split"]
+
+
+def sizes(found):
+    return tuple(int((found == split).sum()) for split in ("train", "val", "test"))
+
+
+@pytest.mark.parametrize(
+    ("videos", "shares", "wanted"),
+    [
+        (3, [0.8, 0.1, 0.1], (1, 1, 1)), (4, [0.8, 0.1, 0.1], (2, 1, 1)), (7, [0.8, 0.1, 0.1], (5, 1, 1)), (10, [0.8, 0.1, 0.1], (8, 1, 1)),
+        (11, [0.8, 0.1, 0.1], (9, 1, 1)), (20, [0.8, 0.1, 0.1], (16, 2, 2)), (100, [0.8, 0.1, 0.1], (80, 10, 10)),
+        (30, [1 / 3, 1 / 3, 1 / 3], (10, 10, 10)), (9, [0.0, 0.0, 1.0], (1, 1, 7)), (40, [0.6, 0.25, 0.15], (24, 10, 6)),
+    ],
+)  # fmt: skip
+def test_drawn_splits_have_their_shares_whatever_the_seed_and_at_least_one_video(place, videos, shares, wanted):
+    names = [f"{n}.mp4" for n in range(videos)]
+    drawn = [home(place, names, shares=shares, seed=seed) for seed in range(5)]
+    assert {sizes(found) for found in drawn} == {wanted}
+    assert videos < 9 or not drawn[0].equals(drawn[1])
+
+
+def test_every_number_of_videos_is_within_one_of_its_shares(place):
+    names = [f"{n}.mp4" for n in range(60)]
+    for number in range(10, 61, 7):
+        found = sizes(home(place, names[:number]))
+        assert all(abs(has - number * share) < 1 for has, share in zip(found, (0.8, 0.1, 0.1), strict=True)), (number, found)
+
+
+def test_a_video_more_moves_two_others_at_most_and_the_order_of_the_lines_none(place):
+    names = [f"{n}.mp4" for n in range(80)]
+    before = home(place, names[:10])
+    for number in range(11, 81):
+        after = home(place, names[:number])
+        assert (after[before.index] != before).sum() <= 2
+        before = after
+    assert home(place, names[::-1])[before.index].equals(before)
+
+
+def test_shares_are_of_the_files_whose_split_is_open(place):
+    names = [f"{n}.mp4" for n in range(12)]
+    for name in names:
+        (place / "videos" / name).write_bytes(b"")
+    lines = [f"{name},text {name},{'test' if n < 2 else ''}\n" for n, name in enumerate(names)]
+    videos, _ = made(place, "video,caption,split\n" + "".join(lines))
+    assert sizes(videos["split"]) == (8, 1, 3)
+    videos, _ = made(place, "video,caption,split\n" + "".join(lines), shares=[0.9, 0.1, 0.0])
+    assert sizes(videos["split"]) == (9, 1, 2)
+
+
+def test_too_few_files_for_the_splits_are_refused_with_the_split_that_has_none(place):
+    with pytest.raises(ValueError, match="no video is in test; name a split for some in the column split"):
+        made(place, "video,caption,split\na.mp4,one,train\n-x.avi,two,val\nnoending,three,train\n")
+    with pytest.raises(ValueError, match="2 videos; at least 3 are needed, for train, val and test"):
+        made(place, "video,caption\na.mp4,one\n-x.avi,two\n")
 
 
 def test_a_split_that_is_written_stands_and_the_others_are_drawn(place):

@@ -116,10 +116,32 @@ def test_outcomes_are_summed_for_each_video_whatever_the_order_of_the_file(world
     assert compare.outcomes(made)[1].sum(axis=0).tolist() == [24, 24, 24, 12, 12, 12, 8]
 
 
-def test_equal_runs_differ_by_nothing_for_sure(world):
+def test_equal_runs_differ_by_nothing_and_twelve_videos_do_not_make_that_sure(world):
     run = compare.load(world / "runs/toy/tiny/near/0")
     for row in compare.compare([run], [run], settings=SETTINGS):
-        assert (row.difference, row.low, row.high, row.p, row.p_holm) == (0, 0, 0, 1, 1)
+        assert (row.difference, row.p, row.p_holm) == (0, 1, 1)
+        trials, times = 4 if row.metric == "probe" else 12, 6 if row.metric == "RSum" else 1
+        # no difference in n videos: Tango's interval, z**2 / (n + z**2)
+        assert row.high == -row.low == pytest.approx(times * 100 * 3.841459 / (trials + 3.841459), abs=1e-3)
+
+
+def test_what_cannot_differ_has_an_interval_of_no_width():
+    """Of two videos, R@5 and R@10; where no caption is seen in time, the probe."""
+    hits = np.ones((2, 7))
+    hits[:, 6] = 0.5
+    rows = {row.metric: row for row in compare.compare([one(hits)], [one(hits)], settings=SETTINGS)}
+    sure = {name for name, row in rows.items() if row.low == row.high == 0}
+    assert sure == {"t2v_R5", "t2v_R10", "v2t_R5", "v2t_R10", "probe"}
+    assert rows["RSum"].high == pytest.approx(2 * rows["t2v_R1"].high, abs=1e-5)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_an_interval_of_one_outcome_in_all_videos_covers_what_draws_give(seeds):
+    """Where b is right and a is wrong in 95 of 100 videos, 20 videos often show nothing else: the interval must cover 95."""
+    a, b = [one(np.zeros((20, 7)))] * seeds, [one(np.ones((20, 7)))] * seeds
+    row = compare.compare(a, b, settings=SETTINGS)[0]
+    assert row.high == 100 and row.low == pytest.approx(100 * (20 - 3.841459) / (20 + 3.841459), abs=1e-3)
+    assert row.low < 95
 
 
 def test_the_sign_flip_by_hand_one_video_in_four_decides():
@@ -127,7 +149,8 @@ def test_the_sign_flip_by_hand_one_video_in_four_decides():
     a, b = one(np.zeros((4, 7))), one(np.ones((4, 7)))
     row = compare.compare([a], [b], settings=Score(bootstrap=20_000))[0]
     assert row.p == pytest.approx(2 / 16, abs=0.01)
-    assert (row.a, row.b, row.difference, row.low, row.high) == (0, 100, 100, 100, 100)
+    assert (row.a, row.b, row.difference, row.high) == (0, 100, 100, 100)
+    assert row.low == pytest.approx(100 * (4 - 3.841459) / (4 + 3.841459), abs=1e-3)
 
 
 def test_the_interval_of_a_difference_is_that_of_its_standard_error():
@@ -207,6 +230,16 @@ def test_the_command_prints_an_aligned_table_and_what_was_done(monkeypatch, caps
     assert "Resampled: 12 whole videos with their 24 captions, 300 times" in text
     assert "1 seed of each method (1)" in text
     assert "8 metrics are tested at once: p (Holm) is corrected for that, p is not" in text
+
+
+@pytest.mark.parametrize(("videos", "names"), [(2, "R@5 and R@10 are"), (9, "R@10 is"), (10, "R@10 is"), (11, "")])
+def test_the_command_says_what_a_small_gallery_leaves_without_meaning(world, monkeypatch, capsys, videos, names):
+    for method in ("near", "far"):
+        write_run(world, method, 7, noise=0.5, videos=videos)
+    last = told(monkeypatch, capsys, "near", "far", "--seeds", "7").splitlines()[-1]
+    assert ("100 % whatever a method does" in last) == bool(names) and names in last
+    about = json.loads(told(monkeypatch, capsys, "near", "far", "--seeds", "7", "--json"))
+    assert about.get("meaningless", []) == [name for name in ("R@5", "R@10") if name in names]
 
 
 def test_the_command_speaks_json_and_takes_settings_over_those_of_the_parameters(world, monkeypatch, capsys):

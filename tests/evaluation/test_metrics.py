@@ -97,3 +97,59 @@ def test_bootstrap_covers_the_binomial_interval_and_resamples_whole_videos():
     assert abs(low - 45.1) < 1 and abs(high - 54.9) < 1
     wide = metrics.bootstrap(hits, np.arange(400) // 20, **INTERVAL)
     assert wide[1] - wide[0] > 3 * (high - low)
+
+
+def test_an_interval_of_no_or_all_hits_is_wilsons_of_as_many_trials_as_videos():
+    for videos in (1, 2, 5, 9, 300):
+        clusters = np.repeat(np.arange(videos), 20)
+        all_hit = metrics.bootstrap(np.ones(20 * videos), clusters, **INTERVAL)
+        none = metrics.bootstrap(np.zeros(20 * videos), clusters, **INTERVAL)
+        # z**2 = 3.841459 at 95 %
+        assert all_hit == pytest.approx([100 * videos / (videos + 3.841459), 100], abs=1e-3)
+        assert none == pytest.approx([0, 100 * 3.841459 / (videos + 3.841459)], abs=1e-3)
+
+
+def test_one_video_of_many_captions_and_videos_that_all_do_alike_are_not_certain_either():
+    half = np.tile([1.0, 0.0], 10)
+    assert metrics.bootstrap(half, np.zeros(20, int), **INTERVAL) == pytest.approx([5.46, 94.54], abs=0.01)
+    low, high = metrics.bootstrap(half, np.arange(20) // 2, **INTERVAL)
+    assert low < 30 and high > 70
+
+
+@pytest.mark.parametrize("gallery", [1, 2, 5, 9, 11])
+def test_of_a_perfect_and_of_a_hopeless_method_no_interval_has_no_width(gallery):
+    perfect = ranks.rank(np.eye(gallery, dtype=np.float32), np.arange(gallery), names="abcdefghijk")
+    last = ranks.rank(-np.eye(gallery, dtype=np.float32), np.arange(gallery), names="abcdefghijk")
+    for places in (perfect, last):
+        found = metrics.summary(places, np.arange(gallery), **INTERVAL)
+        for name in ("R1", "RSum"):
+            low, high = found[f"{name}_ci"]
+            assert low < high and low <= found[name] <= high
+    assert metrics.summary(perfect, np.arange(gallery), **INTERVAL)["RSum_ci"][1] == 300
+
+
+def test_one_query_is_one_trial():
+    found = metrics.summary(ranks.rank(matrix([[0.9, 0.1]]), np.array([0]), names="a"), np.array([7]), **INTERVAL)
+    assert (found["R1"], found["R1_ci"]) == (100, [pytest.approx(100 / 4.841459, abs=1e-2), 100])
+
+
+def test_a_probe_of_ties_only_is_half_for_sure_and_one_of_wins_only_is_not_sure():
+    same = np.full(6, 0.5)
+    assert metrics.probe(same, same, np.arange(6), **INTERVAL)["ci"] == [50, 50]
+    assert metrics.probe(same, same - 1, np.arange(6), **INTERVAL)["ci"] == [pytest.approx(60.97, abs=0.01), 100]
+
+
+@pytest.mark.parametrize(
+    ("gallery", "names"),
+    [(1, ["R@1", "R@5", "R@10"]), (2, ["R@5", "R@10"]), (5, ["R@5", "R@10"]), (9, ["R@10"]), (10, ["R@10"]), (11, []), (1000, [])],
+)
+def test_what_means_nothing_in_a_small_gallery_is_said_and_is_full_marks_for_the_worst(gallery, names):
+    worst = ranks.rank(-np.eye(gallery, dtype=np.float32), np.arange(gallery), names=[str(n) for n in range(gallery)])
+    found = metrics.summary(worst, np.arange(gallery), **INTERVAL)
+    assert metrics.meaningless(gallery) == names == [f"R@{k}" for k in (1, 5, 10) if found[f"R{k}"] == 100]
+    said = metrics.warning(gallery)
+    assert bool(said) == bool(names) and all(name in said for name in names)
+    if gallery == 2:
+        assert said == ("The gallery has 2 videos: R@5 and R@10 are 100 % whatever a method does, and mean nothing; R-Sum holds them, too.")
+    if gallery == 1:
+        assert said.startswith("The gallery has 1 video: R@1, R@5 and R@10 are")

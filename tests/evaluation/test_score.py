@@ -119,3 +119,37 @@ def test_embeddings_survive_the_file_and_a_damaged_file_is_named(tmp_path, tempe
     (tmp_path / "e.h5").write_bytes((tmp_path / "e.h5").read_bytes()[:900])
     with pytest.raises(ValueError, match="e.h5 is not a readable file of embeddings"):
         embeddings.load(tmp_path / "e.h5")
+
+
+def plain(videos, *, same=False):
+    """One caption a video, each with its own video first, or `same`: all captions are equal, and so are all videos."""
+    unit = np.eye(videos, dtype=np.float32)
+    alike = np.ones((videos, videos), np.float32) / np.sqrt(np.float32(videos))
+    return embeddings.Embeddings(
+        video=alike if same else unit,
+        text=alike if same else unit,
+        twin=unit[:0],
+        video_id=[f"v{n}" for n in range(videos)],
+        caption_id=[f"c{n}" for n in range(videos)],
+        video_of_text=np.arange(videos),
+        twin_of=np.empty(0, np.int64),
+        directed=np.zeros(videos, bool),
+        mask=np.ones((videos, 1), bool),
+    )
+
+
+@pytest.mark.parametrize(("videos", "empty"), [(1, 3), (2, 2), (5, 2), (9, 1), (11, 0), (300, 0)])
+def test_a_small_gallery_says_which_recalls_mean_nothing_and_no_interval_is_a_point(videos, empty):
+    for made in (plain(videos), plain(videos, same=True)):
+        found = score(made, settings=Score(bootstrap=50))
+        assert found.get("meaningless", []) == ["R@1", "R@5", "R@10"][3 - empty :]
+        for way in ("t2v", "v2t", "v2t_captions"):
+            for name in ("R1", "RSum"):
+                low, high = found[way][f"{name}_ci"]
+                assert 0 <= low < high and low <= found[way][name] <= high
+
+
+def test_where_all_is_equal_ties_say_what_luck_and_spite_would_make_of_it():
+    found = score(plain(9, same=True), settings=Score(bootstrap=50))["t2v"]
+    assert (found["R1"], found["R1_optimistic"], found["R1_pessimistic"]) == (0.0, 100.0, 0.0)
+    assert found["R1_ci"] == [0.0, pytest.approx(100 * 3.841459 / 12.841459, abs=1e-3)]

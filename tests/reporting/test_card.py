@@ -365,3 +365,14 @@ def test_the_stage_names_the_table_of_a_split_that_was_not_given(tmp_path, monke
     splits = write(tmp_path, tables([video(s, split=s) for s in SPLITS], {s: ["x"] for s in SPLITS}))
     with pytest.raises(SystemExit, match=r"lacks train/videos\.parquet"):
         stage(monkeypatch, tmp_path, [*splits[:5], splits[0]])
+
+
+def test_what_few_videos_cannot_measure_is_said_of_test_and_of_validation():
+    said = dict(card_text.notes(simple()))["Small galleries"]
+    one_video = "The gallery has 1 video: R@1, R@5 and R@10 are 100 % whatever a method does"
+    assert said.startswith(f"test: {one_video}") and f" val: {one_video}" in said
+    videos = [video(f"{s}{n}", split=s) for s, number in (("train", 1), ("val", 11), ("test", 9)) for n in range(number)]
+    said = dict(card_text.notes(facts(videos, {v["video_id"]: ["x"] for v in videos})))["Small galleries"]
+    assert said == "test: The gallery has 9 videos: R@10 is 100 % whatever a method does, and means nothing; R-Sum holds it, too."
+    videos = [video(f"{s}{n}", split=s) for s in SPLITS for n in range(11)]
+    assert "Small galleries" not in dict(card_text.notes(facts(videos, {v["video_id"]: ["x"] for v in videos})))

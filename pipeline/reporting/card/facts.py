@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.core.layout import SPLITS
 from pipeline.datasets.annotations.rows import in_split
 from pipeline.datasets.annotations.splits import USABLE
-from pipeline.reporting.card import counts
+from pipeline.reporting.card import copies, counts
 
 SECONDS = (1, 2, 5, 10, 15, 20, 25, 30, 45, 60, 120, 180, 300)  # where bins of the histograms end; the last bin is open
 TOKENS = (8, 12, 16, 20, 24, 32, 48, 64, 77, 128)
@@ -54,6 +54,7 @@ def facts(
         "shared": {f"{a}/{b}": _shared((videos[a], captions[a]), (videos[b], captions[b])) for a, b in PAIRS},
         "repeated_queries": counts.repeated(captions["test"]),
         "identical_files": counts.identical(whole),
+        "near_copies": copies.near(whole),
         "off_duration": counts.off_duration(whole),
         "lost": [row for s in SPLITS for row in counts.lost(in_split(tables.transcoded, s), split=s)],
         "codecs": counts.top(whole["codec"]),

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.core.formatting import significant
 from pipeline.core.layout import SPLITS
+from pipeline.evaluation import metrics
 
 UNKNOWN = "not measured"
 STATUS = {
@@ -90,8 +91,10 @@ def notes(facts: Facts) -> list[tuple[str, str]]:
         ("Sources in two splits", " ".join(filter(None, (_taken(a, b, found) for a, b, found in shared)))),
         ("Repeated queries", _repeated(facts["repeated_queries"])),
         ("Identical files", _identical(facts["identical_files"])),
+        ("Copies of one film", _copies(facts["near_copies"])),
         ("Annotated durations", _off(facts["off_duration"])),
         *((label, _top(facts[key], silent=silent)) for key, (label, silent) in TOPS.items()),
+        *_small(facts["splits"]),
         ("Missing list", f"Its hash is {facts['missing_hash']}; results compare only with results that have the same."),
     ]
 
@@ -127,6 +130,22 @@ def _identical(found: Facts | None) -> str:
     groups = "; ".join(" = ".join(ids) for ids in found["first"])
     text = f"Groups of files that are equal byte for byte: {found['across']:,} over several splits, {found['within']:,} within one"
     return f"{text}: {groups}." if groups else f"{text}."
+
+
+def _copies(found: Facts | None) -> str:
+    """Groups over several splits come first among the named ones."""
+    if found is None:
+        return f"{UNKNOWN.capitalize()}."
+    groups = "; ".join(" = ".join(f"{video} ({split})" for video, split in members) for members in found["first"])
+    text = f"Groups of clips that look alike though their files differ, as after another encoding or size: {found['across']:,} over several"
+    text = f"{text} splits, {found['within']:,} within one{groups and f': {groups}'}."
+    return f"{text} {found['still']:,} of {found['of']:,} hardly move and were compared with none." if found["still"] else text
+
+
+def _small(splits: Facts) -> list[tuple[str, str]]:
+    """What cannot be measured by few videos. On validation it decides between learning rates and epochs."""
+    told = [(split, metrics.warning(splits[split]["videos"])) for split in ("test", "val") if splits[split]["videos"]]
+    return [("Small galleries", " ".join(f"{split}: {said}" for split, said in told if said))] if any(said for _, said in told) else []
 
 
 def _off(found: Facts | None) -> str:
