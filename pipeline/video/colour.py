@@ -52,10 +52,11 @@ CAMERA: tuple[Filter, ...] = (
     ("format", {"pix_fmts": "gbrp16le"}),
     ("lutrgb", dict.fromkeys("rgb", _CAMERA)),
 )
+EXACT = {"flags": "bicubic+accurate_rnd"}
 DEEP: Filter = ("format", {"pix_fmts": "yuv444p16le"})
 LAYOUTS: Filter = ("format", {"pix_fmts": "|".join(f"yuv{kind}p{deep}" for deep in ("", "10le", "12le") for kind in (420, 422, 444))})
 # Where the tags change, the plain scaler, which follows each picture's, makes one kind of all of them.
-SAME = {"out_color_matrix": "bt709", "out_range": "limited", "flags": "bicubic+accurate_rnd"}
+SAME = EXACT | {"out_color_matrix": "bt709", "out_range": "limited"}
 WIDER = {"out_primaries": "bt709", "out_transfer": "bt709"}
 TO_PQ = {"out_color_matrix": "bt2020nc", "out_primaries": "bt2020", "out_transfer": "smpte2084"}
 
@@ -72,17 +73,20 @@ class Step:
 AS_IT_IS = Step()
 
 
-def step(seen: Sequence[Tags], *, codec: str, index: int, size: tuple[int, int]) -> Step:
-    """What makes BT.709 of a stream whose pictures, of `size`, had the tags `seen`, the first picture's first. `index`: as in 0:v:index."""
+def step(seen: Sequence[Tags], *, codec: str, index: int, size: tuple[int, int], side: int) -> Step:
+    """What makes BT.709 of a stream whose pictures, of `size`, had the tags `seen`, the first picture's first.
+
+    `index`: as in 0:v:index; `side`: pixels of the clip's short side, of which the step leaves twice as many.
+    """
     if not seen:
         return AS_IT_IS
-    means = _meanings(seen, size)
+    means, smaller = _meanings(seen, size), _smaller(size, side)
     if not all(means[0].like(other) for other in means):
-        filters = _of_each(seen, means, even=not any(side % 2 for side in size))
+        filters = _of_each(seen, means, even=not any(length % 2 for length in size), smaller=smaller)
     elif means[0].is_usual:
         filters = _named(seen, means[0])
     else:
-        filters = _converted(means[0], rgb=seen[0].rgb)
+        filters = _converted(means[0], rgb=seen[0].rgb, smaller=smaller)
     lacks = dict.fromkeys(lack for found in means for lack in found.lacks)
     reason = f"the colours are taken as untagged in part: their {' and '.join(lacks)} cannot be converted" if lacks else ""
     return Step(filters, _reading(seen, codec, index), reason)
@@ -94,6 +98,12 @@ def untagged(seen: Sequence[Tags], *, codec: str, index: int, size: tuple[int, i
     names = _names(blank, _meanings([blank], size)[0])
     reason = "the colours are taken as untagged: they could not be converted as their tags say"
     return Step((("setparams", names),), _reading(seen, codec, index), reason)
+
+
+def _smaller(size: tuple[int, int], side: int) -> dict[str, str]:
+    """Width and height for the first filter, since light of 4K takes half a second a picture; none if the picture is small enough."""
+    by = min(size) // (2 * side)
+    return {"width": f"2*round(iw/{by}/2)", "height": f"2*round(ih/{by}/2)"} if by > 1 else {}
 
 
 def _meanings(seen: Sequence[Tags], size: tuple[int, int]) -> list[Meaning]:
@@ -140,18 +150,19 @@ def _names(tags: Tags, found: Meaning) -> dict[str, Any]:
     }
 
 
-def _converted(found: Meaning, *, rgb: bool) -> tuple[Filter, ...]:
+def _converted(found: Meaning, *, rgb: bool, smaller: dict[str, str]) -> tuple[Filter, ...]:
     """For a stream that means the same all the time."""
     extent = "full" if found.range == FULL else "limited"
     # What changes the layout of pixels refuses tags that it does not know. All pixels of their own: sizes may be odd.
     plain = {"colorspace": 0 if rgb else BT709, "color_primaries": BT709, "color_trc": BT709, "range": extent}
     true = plain | {"colorspace": found.matrix, "color_primaries": found.primaries, "color_trc": found.transfer}
-    first = (("setparams", plain), ("format", {"pix_fmts": "gbrp16le"}) if rgb else DEEP, ("setparams", true))
+    layout = ("format", {"pix_fmts": "gbrp16le"}) if rgb else DEEP
+    first = (("setparams", plain), ("scale", smaller | EXACT), layout, ("setparams", true))
     luminance = CAMERA if found.matrix in CONSTANT else ()
     return (*first, *luminance, *(TONE_MAP if found.is_hdr else (("zscale", SDR),)), DEEP)
 
 
-def _of_each(seen: Sequence[Tags], means: Sequence[Meaning], *, even: bool) -> tuple[Filter, ...]:
+def _of_each(seen: Sequence[Tags], means: Sequence[Meaning], *, even: bool, smaller: dict[str, str]) -> tuple[Filter, ...]:
     """For a stream whose pictures mean different things, each picture by its own tags."""
     one, ranges, hdr = means[0], {found.range for found in means}, any(found.is_hdr for found in means)
     alike = all(replace(found, range=one.range).like(one) for found in means)
@@ -159,10 +170,10 @@ def _of_each(seen: Sequence[Tags], means: Sequence[Meaning], *, even: bool) -> t
     if even and (alike or said) and one.matrix not in CONSTANT:
         source = {"matrixin": one.matrix, "primariesin": one.primaries, "transferin": one.transfer} if alike else {}
         (name, options), *rest = TONE_MAP if hdr else (("zscale", SDR),)
-        return ((name, options | source), *rest, DEEP)
+        return ((name, options | source | smaller), *rest, DEEP)
     # The range first: where H.264 begins in full range, the layout of its pixels says full range to the end.
     first: tuple[Filter, ...] = (("zscale", {"range": "limited"}), LAYOUTS) if even and len(ranges) > 1 else ()
     if not hdr:
-        return (*first, ("scale", SAME | (WIDER if any(found.primaries in WIDE for found in means) else {})), DEEP)
+        return (*first, ("scale", SAME | smaller | (WIDER if any(found.primaries in WIDE for found in means) else {})), DEEP)
     true = {"colorspace": BT2020, "color_primaries": BT2020, "color_trc": PQ, "range": "limited"}
-    return (*first, ("scale", SAME | TO_PQ), DEEP, ("setparams", true), *TONE_MAP, DEEP)
+    return (*first, ("scale", SAME | smaller | TO_PQ), DEEP, ("setparams", true), *TONE_MAP, DEEP)

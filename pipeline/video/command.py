@@ -33,7 +33,7 @@ class Cut:
 def recipe(settings: ClipFormat) -> str:
     """Twelve hex digits that change with the arguments or the version of ffmpeg, but not with the segment of one video."""
     # Of an HDR video, so that its curve is in it.
-    hdr = colour.step([Tags(BT2020, BT2020, PQ, LIMITED)], codec="hevc", index=0, size=(1920, 1080))
+    hdr = colour.step([Tags(BT2020, BT2020, PQ, LIMITED)], codec="hevc", index=0, size=(1920, 1080), side=settings.short_side)
     cut = Cut(seconds=settings.seconds)
     arguments = command(Path("in"), Path("out"), index=0, cut=cut, settings=settings, strict=True, colours=hdr)[1:]
     return hashlib.sha256(json.dumps([version(), *arguments]).encode()).hexdigest()[:12]

@@ -139,7 +139,7 @@ def _encode(source: Path, part: Path, *, found: Probe, cut: Cut, settings: ClipF
     Raises ValueError if that fails, too.
     """
     stream: dict[str, Any] = {"codec": found.codec, "index": found.video_index, "size": (found.width, found.height)}
-    colours = colour.step(found.colours, **stream)
+    colours = colour.step(found.colours, side=settings.short_side, **stream)
     common: dict[str, Any] = {"index": found.video_index, "settings": settings}
     if cut.origin is not None:
         jump = command(source, part, cut=cut, strict=True, colours=colours, **common)

@@ -165,6 +165,18 @@ def test_hdr_of_any_layout_and_of_odd_sizes(tmp_path, odd, layout):
     near(patches(made(source, tmp_path)), gamma(curve(SDR**2.4)), 6, pure=32)
 
 
+def test_hdr_is_made_smaller_before_its_light_is_computed_where_it_is_large(tmp_path):
+    light = 203 * between(SDR**2.4, "bt709", "bt2020")
+    tagged = {"matrix": "bt2020nc", "primaries": "bt2020", "transfer": "smpte2084"}
+    source = write(tmp_path / "a.mkv", coded(pq(light), "bt2020nc"), **tagged)
+    ffmpeg("-i", source, "-vf", "scale=iw*5:ih*5:flags=neighbor", "-c:v", "ffv1", tmp_path / "b.mkv")
+    large = transcode(tmp_path / "b.mkv", tmp_path / "b.mp4", settings=SMALL)
+    assert (large["status"], large["width"], large["out_width"], large["out_height"]) == ("ok", 1280, 256, 64)
+    near(patches(tmp_path / "b.mp4"), gamma(curve(SDR**2.4)), 3, pure=16)
+    words = str(colour.step([Tags(9, 9, 16, 1)], codec="hevc", index=0, size=(3840, 2160), side=224).filters)
+    assert "iw/4/2" in words and words.index("iw/4/2") < words.index("tonemap")
+
+
 def test_hdr_that_names_only_its_transfer_has_the_primaries_and_the_matrix_of_hdr(tmp_path):
     light = 203 * between(SDR**2.4, "bt709", "bt2020")
     yuv = coded(pq(light), "bt2020nc")
@@ -376,12 +388,12 @@ USUAL = [
 
 @pytest.mark.parametrize("said", USUAL)
 def test_usual_colours_add_no_word_to_the_command(said):
-    found = colour.step([said], codec="h264", index=0, size=(640, 480))
+    found = colour.step([said], codec="h264", index=0, size=(640, 480), side=64)
     assert found == colour.AS_IT_IS
     common = {"index": 0, "cut": Cut(), "settings": SMALL, "strict": True}
     assert command(Path("a"), Path("b"), colours=found, **common) == command(Path("a"), Path("b"), **common)
 
 
 def test_a_stream_of_which_no_picture_decodes_has_no_colours():
-    assert colour.step([], codec="h264", index=0, size=(640, 480)) == colour.AS_IT_IS
+    assert colour.step([], codec="h264", index=0, size=(640, 480), side=64) == colour.AS_IT_IS
     assert set(tags.columns([]).values()) == {""}
