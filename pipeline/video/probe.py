@@ -14,6 +14,8 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from pipeline.video.tags import Tags, Watch
+
 # A video comes from strangers: it may neither open the network nor be a playlist that opens other files.
 PROTOCOLS = "file"
 CONTAINERS = (
@@ -43,6 +45,7 @@ class Probe:
     has_audio: bool
     pix_fmt: str
     video_index: int  # position among the file's video streams: k in 0:v:k
+    colours: tuple[Tags, ...] = ()  # the different colour tags of its pictures, the first picture's first
 
 
 @contextmanager
@@ -65,7 +68,8 @@ def opened(path: Path) -> Iterator[InputContainer]:
 def probe(path: Path) -> Probe:
     """Look at the first video stream of `path` that is not a cover picture.
 
-    All packets are read, so that a header's count of frames is never believed; one frame is decoded, for its rotation.
+    All packets are read, so that a header's count of frames is never believed; one frame is decoded for its rotation, and up to two a
+    second for their colours.
     Raises ValueError if `path` is empty, no video file, or has no video stream.
     """
     with opened(path) as container:
@@ -87,6 +91,7 @@ def probe(path: Path) -> Probe:
             has_audio=bool(container.streams.audio),
             pix_fmt=stream.pix_fmt or "",
             video_index=index,
+            colours=packets.colours,
         )
 
 
@@ -111,16 +116,20 @@ class _Packets:
     seconds: float
     rotation: int
     origin: float | None
+    colours: tuple[Tags, ...]
 
     @staticmethod
     def of(container: InputContainer, stream: VideoStream) -> "_Packets":
         number, first = 0, None
         times: list[int] = []
-        lengths = 0
+        lengths, watch = 0, Watch(stream)
         try:
             for packet in container.demux(stream):
                 # Packets that are not shown, or the empty one at the end, may be what the first picture waits for.
-                first = first or _first(stream, packet)
+                if first:
+                    watch.look(packet)
+                elif first := _first(stream, packet):
+                    watch.first(first)
                 if packet.size == 0 or packet.is_discard:
                     continue
                 number, lengths = number + 1, lengths + (packet.duration or 0)
@@ -130,7 +139,8 @@ class _Packets:
             # A broken tail: what comes before it is counted here, and the strict pass of the transcoder reports it.
             pass
         seconds = float((max(times) - min(times) if times else lengths) * (stream.time_base or 0))
-        return _Packets(number=number, seconds=seconds, rotation=first.rotation if first else 0, origin=first.time if first else None)
+        rotation, origin = (first.rotation, first.time) if first else (0, None)
+        return _Packets(number=number, seconds=seconds, rotation=rotation, origin=origin, colours=tuple(watch.seen))
 
 
 def _first(stream: VideoStream, packet: Any) -> VideoFrame | None:

@@ -16,9 +16,11 @@ from av.error import FFmpegError
 
 from pipeline.config.dataset import ClipFormat
 from pipeline.core.files import FULL
+from pipeline.video import colour
 from pipeline.video.command import Cut, command, count, recipe, version
 from pipeline.video.probe import Probe, opened, probe
 from pipeline.video.signature import Fields, Small, signature
+from pipeline.video.tags import columns
 
 TIMEOUT = 600.0  # seconds a pass
 TOLERATED = 2  # frames more or fewer than the duration promises
@@ -39,6 +41,11 @@ COLUMNS: dict[str, pa.DataType] = {
     "duration": pa.float64(),
     "has_audio": pa.bool_(),
     "pix_fmt": pa.string(),
+    # As the stream says them: "" is nothing, and several where they change.
+    "matrix": pa.string(),
+    "primaries": pa.string(),
+    "transfer": pa.string(),
+    "range": pa.string(),
     "out_path": pa.string(),
     "out_sha256": pa.string(),
     "out_frames": pa.int64(),
@@ -67,7 +74,7 @@ def transcode(
 
     Time 0 is the first picture. Frame k of the clip is what is on screen at start + k/fps seconds, for all k/fps < end - start.
     A bad file does not raise: its row has the status `missing`, `unreadable`, or `degraded` (a clip is there, but not all of
-    the video), and a sentence why. `timeout`: seconds for each of at most three passes.
+    the video), and a sentence why. `timeout`: seconds for each pass, of which a good video needs one.
     Raises OSError if the disk, not the video, is at fault, and ValueError for settings or times that no video can satisfy.
     """
     _refuse_impossible(settings, start or 0.0, end)
@@ -80,7 +87,7 @@ def transcode(
     part.touch()  # a folder that cannot be written to is not the video's fault
     try:
         found = probe(source)
-        row |= {key: value for key, value in asdict(found).items() if key in row}
+        row |= {key: value for key, value in asdict(found).items() if key in row} | columns(found.colours)
         cut, promised, lack = _cut(found, settings=settings, start=start or 0.0, end=end)
         reason = _encode(source, part, found=found, cut=cut, settings=settings, timeout=timeout)
         made, doubts = _checked(part, seconds=promised, settings=settings)
@@ -129,18 +136,25 @@ def _cut(found: Probe, *, settings: ClipFormat, start: float, end: float | None)
 
 
 def _encode(source: Path, part: Path, *, found: Probe, cut: Cut, settings: ClipFormat, timeout: float) -> str:
-    """Write `part`; "" if all went well, else why only a tolerant last pass did. Raises ValueError if that fails, too."""
+    """Write `part`; "" if all went well, else why only a tolerant pass did, or one that left the colours.
+
+    Raises ValueError if that fails, too.
+    """
+    stream: dict[str, Any] = {"codec": found.codec, "index": found.video_index, "size": (found.width, found.height)}
+    colours = colour.step(found.colours, side=settings.short_side, **stream)
+    common: dict[str, Any] = {"index": found.video_index, "settings": settings}
     if cut.origin is not None:
-        jump = command(source, part, index=found.video_index, cut=cut, settings=settings, strict=True)
+        jump = command(source, part, cut=cut, strict=True, colours=colours, **common)
         if not _run(jump, source=source, part=part, timeout=timeout) and not _is_empty(part):
-            return ""
-    trouble = ""
-    for strict in (True, False):
-        whole = command(source, part, index=found.video_index, cut=replace(cut, origin=None), settings=settings, strict=strict)
-        failure = _run(whole, source=source, part=part, timeout=timeout)
-        if not failure:
-            return trouble
-        trouble = f"decoding reports an error: {failure}"
+            return colours.reason
+    for step in (colours, colour.untagged(found.colours, **stream)) if colours.filters else (colours,):
+        trouble = ""
+        for strict in (True, False):
+            whole = command(source, part, cut=replace(cut, origin=None), strict=strict, colours=step, **common)
+            failure = _run(whole, source=source, part=part, timeout=timeout)
+            if not failure:
+                return "; ".join(filter(None, [step.reason, trouble]))
+            trouble = f"decoding reports an error: {failure}"
     raise ValueError(f"{source.name} cannot be decoded: {failure}")
 
 

@@ -20,6 +20,7 @@ from pipeline.stages import guarded
 NAN = float("nan")
 VIDEO = dict.fromkeys(VIDEO_COLUMNS, "") | {"dataset": "toy", "split": "train", "anno_duration": NAN, "start": NAN, "end": NAN}
 MEASURED = {"codec": "h264", "width": 320, "height": 240, "sar": "1:1", "rotation": 0, "duration": 4.0, "status": "ok", "reason": ""}
+MEASURED |= {"pix_fmt": "yuv420p", "matrix": "bt709", "transfer": "bt709"}
 LOST = dict.fromkeys(MEASURED) | {"codec": "", "sar": "", "src_sha256": ""}
 ABOUT = {"title": "Toy"}
 MISSING_HASH = "mmm"
@@ -218,7 +219,22 @@ def test_a_portrait_is_what_a_player_shows_upright():
     shapes += [tall | {"rotation": 270}, {"rotation": 180}, {"width": 240}, {"sar": "0:1"}, {"sar": ""}, tall | {"sar": "2:1"}]
     videos = [video(str(i), **shape) for i, shape in enumerate(shapes)]
     found = facts(videos, {v["video_id"]: ["x"] for v in videos})["splits"]["train"]["pictures"]
-    assert found == {"portrait": 4, "rotated": 4, "oblong_pixels": 2}
+    assert found == {"portrait": 4, "rotated": 4, "oblong_pixels": 2, "hdr": 0, "guessed_colours": 0}
+
+
+def test_hdr_and_colours_that_are_guessed_are_counted():
+    said = [
+        {"transfer": "smpte2084"},
+        {"transfer": "bt709, arib-std-b67"},
+        {"matrix": ""},
+        {"matrix": "3"},
+        {"matrix": "gbr"},
+        {"matrix": "ycgco"},
+    ]
+    said += [{"matrix": "gbr", "pix_fmt": "gbrp"}, {"matrix": "", "pix_fmt": "gray"}, {"matrix": "", "pix_fmt": "nv12"}]
+    videos = [video(str(i), **values) for i, values in enumerate(said)]
+    found = facts(videos, {v["video_id"]: ["x"] for v in videos})["splits"]["train"]["pictures"]
+    assert (found["hdr"], found["guessed_colours"]) == (2, 4)
 
 
 def test_a_duration_is_off_by_more_than_a_second_of_the_part_that_is_used():

@@ -9,6 +9,9 @@ import pandas as pd
 DEFECTS = ("missing", "unreadable", "degraded", "excluded")
 CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
 RATIO = r"[1-9]\d*:[1-9]\d*"
+HDR = r"smpte2084|arib-std-b67"
+UNSAID = r"(?:|\d+|gbr)"  # matrices of pictures of luma and chroma that say nothing: none, without a name, or that of RGB
+YUV = r"(?:yuv|yuyv|uyvy|nv|p\d|y\d).*"
 NAMED, FIRST, EXAMPLES, GROUPS = 20, 5, 3, 10  # lost ids, other ids, captions, and kinds that are named; the rest is only counted
 LONGEST = 120  # characters of a caption that is quoted
 TOLERANCE = 1.0  # seconds between an annotated and a measured duration
@@ -52,7 +55,10 @@ def histogram(values: Mapping[str, pd.Series], *, edges: Sequence[int]) -> dict[
 
 
 def pictures(videos: pd.DataFrame) -> dict[str, int] | None:
-    """How many videos are shown upright, are stored turned, or have pixels that are not square; None if no file was looked at."""
+    """How many videos are shown upright, stored turned, of pixels that are not square, HDR, or silent about their colours.
+
+    None if no file was looked at.
+    """
     if not videos["width"].notna().any():
         return None
     ratio = videos["sar"].where(videos["sar"].fillna("").str.fullmatch(RATIO), "1:1").str.split(":", expand=True).astype(float)
@@ -62,6 +68,8 @@ def pictures(videos: pd.DataFrame) -> dict[str, int] | None:
         "portrait": int(portrait.sum()),
         "rotated": int((angle % 360 != 0).sum()),
         "oblong_pixels": int((ratio[0] != ratio[1]).sum()),
+        "hdr": int(videos["transfer"].fillna("").str.contains(HDR).sum()),
+        "guessed_colours": int((videos["matrix"].fillna("").str.fullmatch(UNSAID) & videos["pix_fmt"].fillna("").str.fullmatch(YUV)).sum()),
     }
 
 

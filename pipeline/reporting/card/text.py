@@ -16,6 +16,7 @@ STATUS = {
     "excluded": "Excluded by hand",
 }
 PICTURES = {"portrait": "Shown as portrait", "rotated": "Stored rotated", "oblong_pixels": "With pixels that are not square"}
+PICTURES |= {"hdr": "HDR, shown as SDR", "guessed_colours": "Without a word on their colours, which are guessed"}
 TEXT = {
     "empty": "Empty",
     "non_ascii": "With characters outside ASCII",
