@@ -12,7 +12,7 @@ from pipeline.rules import slurm as cluster
 from tests import pages
 from tests.cluster.runs import SITE, hashes
 from tests.cluster.slurm import until
-from tests.workflow.conftest import fresh, under_dvc
+from tests.workflow.conftest import Checkout, fresh, under_dvc
 from tests.workflow.test_dvc import OF_VOP, RUNS, UP_TO_DATE, cloned, ran, sweep, tracked, typed  # noqa: F401
 
 pytestmark = pytest.mark.cluster
@@ -76,7 +76,8 @@ def test_an_experiment_that_is_killed_ends_its_slurm_jobs(slurm, tracked):  # no
 def test_a_killed_repro_goes_on_and_ends_its_orphan(slurm, tracked, tmp_path):  # noqa: F811
     tracked.warm = False
     tracked.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {epochs: 60}}"))
-    local = tracked.copy(tmp_path / "local")
+    tracked.does(f"cp -a . {tmp_path}/local")
+    local = Checkout(tmp_path / "local", warm=True)
     done = local.snakemake("--", f"{RUNS}/vop/0/metrics.json")
     assert done.returncode == 0, done.output
     log = tracked.folder / "logs/train/motion.vop.0.log"
