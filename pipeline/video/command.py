@@ -12,7 +12,7 @@ import ffmpeg
 import imageio_ffmpeg
 
 from pipeline.config.dataset import ClipFormat
-from pipeline.video.probe import CONTAINERS, PROTOCOLS
+from pipeline.video.formats import CONTAINERS, PROTOCOLS
 
 LEAD = 5.0  # seconds before the start of a segment to jump to
 ROUNDING = 2e-6  # seconds: what ffmpeg, which counts in microseconds here, may be wrong by
@@ -20,7 +20,7 @@ ROUNDING = 2e-6  # seconds: what ffmpeg, which counts in microseconds here, may 
 
 @dataclass(frozen=True)
 class Cut:
-    """The part of a video that becomes the clip, in seconds."""
+    """The part of a video that becomes the clip, in seconds; `late` of a probe leads from a player's clock to the first picture."""
 
     start: float = 0.0  # after the first picture
     seconds: float = 0.0  # how much from there; 0: to the end of the video
@@ -67,7 +67,7 @@ def command(source: Path, part: Path, *, index: int, cut: Cut, settings: ClipFor
 
 
 def _at_rate(picture: Any, cut: Cut, settings: ClipFormat) -> Any:
-    """Frame k is what is shown at start + k/fps seconds after the first picture, which some videos show later than they sound."""
+    """Frame k is what is shown at start + k/fps seconds after the first picture."""
     shift = round((cut.start + max(cut.slack, ROUNDING)) * 1e6)
     if cut.origin is None:
         time = f"PTS-STARTPTS-{shift}"

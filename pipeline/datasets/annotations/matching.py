@@ -9,7 +9,9 @@ import pandas as pd
 from pipeline.datasets.annotations.rows import listed
 
 TEXTS = ("txt", "json", "csv", "tsv", "xml", "html", "md", "srt", "vtt", "ass", "description")
-OTHERS = ("jpg", "jpeg", "png", "webp", "gif", "wav", "mp3", "npy", "npz", "pkl", "zip", "tar", "part", "ytdl")
+# Beside a video of a benchmark they are its previews; elsewhere only the content says whether they move.
+PICTURES = ("jpg", "jpeg", "png", "apng", "webp", "gif", "avif", "heic", "heif", "bmp", "tif", "tiff")
+OTHERS = (*PICTURES, "wav", "mp3", "npy", "npz", "pkl", "zip", "tar", "part", "ytdl")
 # At least one letter: the times in a name of LSMDC are not endings.
 ENDING = re.compile(r"\.(?=[0-9]*[A-Za-z])[0-9A-Za-z]{2,5}$")
 
