@@ -1,5 +1,6 @@
 """params.yaml as a whole: read, and checked for what its parts must agree on."""
 
+import io
 import re
 import typing
 from collections.abc import Mapping
@@ -7,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config import protocols, recipes, registry
 from pipeline.config.dataset import Dataset
@@ -48,7 +51,7 @@ def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
 
 def _refuse_accumulation(values: Mapping[str, Any], *, where: str) -> None:
     """Known from other trainers, and another loss here: each pair has the others of its batch as negatives."""
-    methods = values.get("methods") or {}
+    methods = found if isinstance(found := values.get("methods"), Mapping) else {}
     entries = {f"methods.{name}.train": entry.get("train") for name, entry in methods.items() if isinstance(entry, Mapping)}
     for place, section in ({"train": values.get("train")} | entries).items():
         for key in section if isinstance(section, Mapping) else ():
@@ -99,7 +102,23 @@ def load_params(path: str | Path) -> Params:
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"there is no {file}; run from the folder that holds params.yaml")
-    return check(typing.cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file))), where=str(file))
+    values = OmegaConf.to_container(_yaml(file))
+    if not isinstance(values, dict):
+        raise ValueError(f"{file} holds a list, and no sections such as run: and train:")
+    return check(typing.cast(dict[str, Any], values), where=str(file))
+
+
+def _yaml(file: Path) -> Any:
+    """What a YAML file holds. ValueError for one that is no YAML."""
+    try:
+        return OmegaConf.load(io.StringIO(file.read_text(encoding="utf-8-sig")))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{file}: {line}this is no YAML: {error.problem}") from error
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ValueError(f"{file} is no YAML of settings: {' '.join(str(error).split())}") from error
 
 
 def params_here() -> Params | None:
