@@ -166,9 +166,10 @@ def _promised(container: InputContainer, stream: VideoStream, origin: float | No
 
 def _late(container: InputContainer, first: float | None) -> float:
     """How long a player waits for the picture at `first` of the file's clock."""
+    if first is None or container.start_time is None:  # of a raw stream, whose clock starts with its first picture
+        return 0.0
     # What a file holds before time 0 is the run-up of its sound, which is not played.
-    start = max((container.start_time or 0) / av.time_base, 0.0)
-    return round(max((start if first is None else first) - start, 0.0), 6)
+    return round(max(first - max(container.start_time / av.time_base, 0.0), 0.0), 6)
 
 
 def _ratio(value: Fraction | None) -> str:

@@ -85,6 +85,21 @@ def test_the_clip_of_a_whole_file_does_not_wait_for_its_first_picture(plain, tmp
     assert rows[0]["out_sha256"] == rows[1]["out_sha256"]
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("raw.m2v", ("-c:v", "mpeg2video", "-bf", "2")),
+        ("raw.h264", ("-c:v", "libx264", "-bf", "2")),
+        ("no-edits.mp4", ("-c:v", "libx264", "-bf", "2", "-use_editlist", "0")),
+        ("late.nut", ("-c:v", "libx264", "-bf", "2", "-output_ts_offset", "7")),
+    ],
+)
+def test_pictures_alone_are_never_late(plain, name, arguments):
+    # The first picture is decoded after those that it is needed for, or its clock does not begin at 0.
+    run("-i", plain, *arguments, plain.with_name(name))
+    assert probe(plain.with_name(name)).late == 0.0
+
+
 def test_an_edit_list_that_hides_pictures_moves_no_time(plain, tmp_path):
     sounding = plain.with_name("sounding.mp4")
     run("-i", plain, *SOUND, *AAC, sounding)
