@@ -25,9 +25,8 @@ def find(name: str, split: str, *, home: Path, raw: str) -> Found:
         if not table.is_file():
             raise ValueError(f"there is no {table}; make it with snakemake --cores all {layout.split(name, split)}/{table.name}")
     if "out_start" not in pq.read_schema(tables[0]).names:
-        raise ValueError(
-            f"{tables[0]} was made by an earlier version; make it again with snakemake --cores all {layout.split(name, split)}"
-        )
+        again = f"snakemake --cores all {layout.split(name, split)}/{tables[0].name}"
+        raise ValueError(f"{tables[0]} was made by an earlier version; make it again with {again}")
     videos, captions = pd.read_parquet(tables[0], columns=COLUMNS), pd.read_parquet(tables[1], columns=["video_id", "caption_id", "text"])
     root = layout.clips(name)
     for row in track(range(len(videos)), total=len(videos), label="check clips"):

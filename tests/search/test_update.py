@@ -7,12 +7,13 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from pipeline.adapters.encoder import Encoder
 from pipeline.config.schema import Backbone
-from pipeline.core.files import read_json
+from pipeline.core.files import read_json, write_json
 from pipeline.search import build, folder
 from pipeline.search.index import Gallery
 from pipeline.video.files import read_video
@@ -369,6 +370,23 @@ def test_a_moment_is_a_players_time_where_the_first_picture_comes_late(made, tmp
     assert rows.loc["late.mp4", "start"] == pytest.approx(2.2, abs=0.03) and rows.loc[plain.name, "start"] == 0
     # The clip is the same, so its vectors are not computed again.
     assert rows.loc["late.mp4", "clip_sha256"] == rows.loc[plain.name, "clip_sha256"]
+
+
+def test_a_note_that_does_not_say_when_its_clip_begins_is_made_again(world, counted):
+    world.index()
+    counted()
+    note = sorted((world.indexes / "videos/clips").glob("*.json"))[0]
+    write_json(note, {key: value for key, value in read_json(note).items() if key != "out_start"})
+    world.index()
+    assert counted()[0] == 1 and read_json(note)["out_start"] == 0.0
+
+
+def test_a_dataset_of_an_earlier_version_is_refused_with_what_to_do(dataset, tmp_path):
+    world = dataset.copy(tmp_path / "home")
+    table = world.home / "work/toy/test/videos.parquet"
+    pd.read_parquet(table).drop(columns="out_start").to_parquet(table)
+    with pytest.raises(ValueError, match="earlier version; make it again with snakemake --cores all work/toy/test/videos.parquet"):
+        world.index("--dataset", "toy")
 
 
 def test_a_dataset_is_the_clips_and_captions_of_its_split(dataset, tmp_path, counted):
