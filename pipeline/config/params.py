@@ -23,6 +23,7 @@ FILE = Path("params.yaml")
 
 def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
     """The whole configuration, with what its parts must agree on. Raises ValueError."""
+    _refuse_other_shapes(values, where=where)
     _refuse_accumulation(values, where=where)
     params = parse(Params, protocols.fill(values, where=where), where=where)
     for name, entry in params.datasets.items():
@@ -49,9 +50,21 @@ def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
     return params
 
 
+def _refuse_other_shapes(values: Any, *, where: str) -> None:
+    """A list or a word where sections are looked into before the schema sees them."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where} is no file of settings; it takes sections such as run: and train:")
+    for key in ("run", "datasets", "methods"):
+        if not isinstance(values.get(key) or {}, Mapping):
+            raise ValueError(f"{where}: {key} is {str(values[key])[:40]!r}; it takes keys with values")
+    wanted = (values.get("run") or {}).get("datasets") or []
+    if not isinstance(wanted, list):
+        raise ValueError(f"{where}: run.datasets is {str(wanted)[:40]!r}; it takes a list of names")
+
+
 def _refuse_accumulation(values: Mapping[str, Any], *, where: str) -> None:
     """Known from other trainers, and another loss here: each pair has the others of its batch as negatives."""
-    methods = found if isinstance(found := values.get("methods"), Mapping) else {}
+    methods = values.get("methods") or {}
     entries = {f"methods.{name}.train": entry.get("train") for name, entry in methods.items() if isinstance(entry, Mapping)}
     for place, section in ({"train": values.get("train")} | entries).items():
         for key in section if isinstance(section, Mapping) else ():
@@ -102,10 +115,7 @@ def load_params(path: str | Path) -> Params:
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"there is no {file}; run from the folder that holds params.yaml")
-    values = OmegaConf.to_container(_yaml(file))
-    if not isinstance(values, dict):
-        raise ValueError(f"{file} holds a list, and no sections such as run: and train:")
-    return check(typing.cast(dict[str, Any], values), where=str(file))
+    return check(typing.cast(dict[str, Any], OmegaConf.to_container(_yaml(file))), where=str(file))
 
 
 def _yaml(file: Path) -> Any:

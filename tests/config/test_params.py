@@ -105,8 +105,12 @@ def test_a_missing_file_says_where_to_run(tmp_path):
         (b"train: gr\xf6sser\n", r"params\.yaml is not UTF-8 text .*; save it as UTF-8"),
         (b"train: a\0b\n", r"params\.yaml is no YAML of settings: unacceptable character"),
         (b"datasets: {null: {}}\n", r"params\.yaml is no YAML of settings: Incompatible key type"),
-        (b"- run\n- train\n", r"params\.yaml"),
-        (b"run\n", r"params\.yaml"),
+        (b"- run\n- train\n", r"params\.yaml is no file of settings; it takes sections"),
+        (b"run\n", r"params\.yaml: "),
+        (b"run: x\n", r"params\.yaml: run is 'x'; it takes keys with values"),
+        (b"datasets: [motion]\n", r"params\.yaml: datasets is .*motion.*; it takes keys with values"),
+        (b"methods: 3\n", r"params\.yaml: methods is '3'; it takes keys with values"),
+        (b"run: {datasets: motion}\n", r"params\.yaml: run.datasets is 'motion'; it takes a list of names"),
     ],
 )
 def test_a_file_that_is_no_yaml_is_one_sentence_with_its_line(tmp_path, content, sentence):
