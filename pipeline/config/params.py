@@ -1,5 +1,6 @@
 """params.yaml as a whole: read, and checked for what its parts must agree on."""
 
+import io
 import re
 import typing
 from collections.abc import Mapping
@@ -7,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config import protocols, recipes, registry
 from pipeline.config.dataset import Dataset
@@ -20,6 +23,7 @@ FILE = Path("params.yaml")
 
 def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
     """The whole configuration, with what its parts must agree on. Raises ValueError."""
+    _refuse_other_shapes(values, where=where)
     _refuse_accumulation(values, where=where)
     params = parse(Params, protocols.fill(values, where=where), where=where)
     for name, entry in params.datasets.items():
@@ -44,6 +48,18 @@ def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
     if params.pretrain.pairs < params.pretrain.batch:
         raise ValueError(f"{where}: pretrain: {params.pretrain.pairs} pairs do not fill a batch of {params.pretrain.batch}")
     return params
+
+
+def _refuse_other_shapes(values: Any, *, where: str) -> None:
+    """A list or a word where sections are looked into before the schema sees them."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where} is no file of settings; it takes sections such as run: and train:")
+    for key in ("run", "datasets", "methods"):
+        if not isinstance(values.get(key) or {}, Mapping):
+            raise ValueError(f"{where}: {key} is {str(values[key])[:40]!r}; it takes keys with values")
+    wanted = (values.get("run") or {}).get("datasets") or []
+    if not isinstance(wanted, list):
+        raise ValueError(f"{where}: run.datasets is {str(wanted)[:40]!r}; it takes a list of names")
 
 
 def _refuse_accumulation(values: Mapping[str, Any], *, where: str) -> None:
@@ -99,7 +115,20 @@ def load_params(path: str | Path) -> Params:
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"there is no {file}; run from the folder that holds params.yaml")
-    return check(typing.cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file))), where=str(file))
+    return check(typing.cast(dict[str, Any], OmegaConf.to_container(_yaml(file))), where=str(file))
+
+
+def _yaml(file: Path) -> Any:
+    """What a YAML file holds. ValueError for one that is no YAML."""
+    try:
+        return OmegaConf.load(io.StringIO(file.read_text(encoding="utf-8-sig")))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{file}: {line}this is no YAML: {error.problem}") from error
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ValueError(f"{file} is no YAML of settings: {' '.join(str(error).split())}") from error
 
 
 def params_here() -> Params | None:

@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.core.hdf5 import opened, written
+from pipeline.core.hdf5 import Refused, opened, written
 
 ARRAYS = ("video", "text", "twin", "video_of_text", "twin_of", "directed", "mask")
 
@@ -54,6 +54,8 @@ def load(source: Path) -> tuple[Embeddings, dict[str, str | int]]:
             names = {name: [str(x) for x in file[name].asstr()[:]] for name in ("video_id", "caption_id")}
             temperature = float(file.attrs["temperature"]) if "temperature" in file.attrs else None
             attributes = {str(k): v if isinstance(v, str) else int(v) for k, v in file.attrs.items() if k != "temperature"}
-    except (OSError, KeyError) as error:
+    except Refused:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
         raise ValueError(f"{source} is not a readable file of embeddings ({error}); delete it and run rule embed again") from error
     return Embeddings(**(arrays | names), temperature=temperature), attributes

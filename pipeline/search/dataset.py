@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from pipeline.core import layout, record
 from pipeline.core.progress import track
@@ -11,7 +12,7 @@ from pipeline.search import contents
 from pipeline.search.contents import Found
 from pipeline.video.sample import num_frames_and_rate
 
-COLUMNS = ["video_id", "src_path", "src_sha256", "start", "out_path", "out_sha256", "out_frames", "degraded", "reason"]
+COLUMNS = ["video_id", "src_path", "src_sha256", "out_start", "out_path", "out_sha256", "out_frames", "degraded", "reason"]
 
 
 def find(name: str, split: str, *, home: Path, raw: str) -> Found:
@@ -23,6 +24,9 @@ def find(name: str, split: str, *, home: Path, raw: str) -> Found:
     for table in tables:
         if not table.is_file():
             raise ValueError(f"there is no {table}; make it with snakemake --cores all {layout.split(name, split)}/{table.name}")
+    if "out_start" not in pq.read_schema(tables[0]).names:
+        again = f"snakemake --cores all {layout.split(name, split)}/{tables[0].name}"
+        raise ValueError(f"{tables[0]} was made by an earlier version; make it again with {again}")
     videos, captions = pd.read_parquet(tables[0], columns=COLUMNS), pd.read_parquet(tables[1], columns=["video_id", "caption_id", "text"])
     root = layout.clips(name)
     for row in track(range(len(videos)), total=len(videos), label="check clips"):
@@ -46,7 +50,7 @@ def _row(video: dict[str, Any], *, raw: str, root: str, fps: float, title: str) 
         "clip_sha256": video["out_sha256"],
         "source": f"{raw}/{video['src_path']}" if video["src_path"] else f"{root}/{video['out_path']}",
         "src_sha256": video["src_sha256"],
-        "start": 0.0 if pd.isna(video["start"]) else float(video["start"]),
+        "start": float(video["out_start"]),
         "duration": video["out_frames"] / fps,
         "title": title,
     }

@@ -19,13 +19,14 @@ from pipeline.config.dataset import ClipFormat
 from pipeline.core import record
 from pipeline.core.files import read_json, write_json
 from pipeline.core.progress import track
-from pipeline.datasets.annotations.matching import OTHERS, TEXTS
+from pipeline.datasets.annotations.matching import OTHERS, PICTURES, TEXTS
 from pipeline.search import contents
 from pipeline.search.contents import Found
 from pipeline.search.index import CLIPS
 from pipeline.video.command import recipe
 from pipeline.video.transcode import transcode
 
+NO_VIDEOS = {*TEXTS, *OTHERS} - {*PICTURES}  # endings of files that are no video
 MAKING = ".making-"  # folders of clips in the making
 
 
@@ -79,7 +80,7 @@ def _plain(text: str) -> str:
 
 
 def _walk(folder: Path, without: Path, skipped: list[dict[str, str]]) -> Iterator[Path]:
-    """Files that are not known to be something else than a video, as rule annotate looks for them. Links to folders are not followed."""
+    """Files that may be videos by their names; of pictures only the content says whether they move. Links to folders are not followed."""
 
     def unread(error: OSError) -> None:
         skipped.append({"file": shown(Path(error.filename), folder), "reason": error.strerror or str(error)})
@@ -92,7 +93,7 @@ def _walk(folder: Path, without: Path, skipped: list[dict[str, str]]) -> Iterato
             elif path.is_symlink():
                 skipped.append({"file": shown(path, folder), "reason": "it is a link to a folder; index that folder itself"})
         for name in names:
-            if not name.startswith(".") and PurePosixPath(name).suffix[1:].lower() not in (*TEXTS, *OTHERS):
+            if not name.startswith(".") and PurePosixPath(name).suffix[1:].lower() not in NO_VIDEOS:
                 yield Path(place, name)
 
 
@@ -138,7 +139,7 @@ def _video(source: str, name: str, digest: str, row: dict[str, Any], *, settings
         "clip_sha256": row["out_sha256"],
         "source": source,
         "src_sha256": digest,
-        "start": 0.0,
+        "start": row["out_start"],
         "duration": row["out_frames"] / settings.fps,
         "title": "",
     }
@@ -166,6 +167,8 @@ def _known(clip: Path) -> dict[str, Any] | None:
     row: dict[str, Any] = read_json(note)
     if row["status"] == "unreadable":
         return row
+    if "out_start" not in row:  # of a version that took the first picture for the start of the clock
+        return None
     return row if made.is_file() and made.stat().st_size == row["out_bytes"] else None
 
 
@@ -177,7 +180,7 @@ def _make(source: Path, digest: str, making: Path, clip: Path, settings: ClipFor
     row["reason"] = row["reason"].replace(seen.name, "the file")  # which may be there under other names, too
     if row["src_sha256"] != digest:
         return row | {"status": "missing", "reason": row["reason"] or "it changed while it was read; index again"}
-    note = {name: row[name] for name in ("status", "reason", "src_sha256", "out_sha256", "out_frames")} | {"out_bytes": 0}
+    note = {name: row[name] for name in ("status", "reason", "src_sha256", "out_sha256", "out_start", "out_frames")} | {"out_bytes": 0}
     if part.exists():
         note["out_bytes"] = part.stat().st_size
         part.replace(clip.with_suffix(".mp4"))

@@ -13,7 +13,7 @@ import imageio_ffmpeg
 
 from pipeline.config.dataset import ClipFormat
 from pipeline.video import colour
-from pipeline.video.probe import CONTAINERS, PROTOCOLS
+from pipeline.video.formats import CONTAINERS, PROTOCOLS
 from pipeline.video.tags import BT2020, LIMITED, PQ, Tags
 
 LEAD = 5.0  # seconds before the start of a segment to jump to
@@ -22,7 +22,7 @@ ROUNDING = 2e-6  # seconds: what ffmpeg, which counts in microseconds here, may 
 
 @dataclass(frozen=True)
 class Cut:
-    """The part of a video that becomes the clip, in seconds."""
+    """The part of a video that becomes the clip, in seconds; `late` of a probe leads from a player's clock to the first picture."""
 
     start: float = 0.0  # after the first picture
     seconds: float = 0.0  # how much from there; 0: to the end of the video
@@ -77,7 +77,7 @@ def command(
 
 
 def _at_rate(picture: Any, cut: Cut, settings: ClipFormat) -> Any:
-    """Frame k is what is shown at start + k/fps seconds after the first picture, which some videos show later than they sound."""
+    """Frame k is what is shown at start + k/fps seconds after the first picture."""
     shift = round((cut.start + max(cut.slack, ROUNDING)) * 1e6)
     if cut.origin is None:
         time = f"PTS-STARTPTS-{shift}"

@@ -9,19 +9,14 @@ from typing import Any
 
 import av
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from pipeline.video.formats import CONTAINERS, PROTOCOLS, picture, still
 from pipeline.video.tags import Tags, Watch
 
-# A video comes from strangers: it may neither open the network nor be a playlist that opens other files.
-PROTOCOLS = "file"
-CONTAINERS = (
-    "mov,mp4,matroska,webm,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,ivf,obu,gif,rm,dv,mxf,nut,wtv,mjpeg,"
-    "yuv4mpegpipe,mp3,wav,flac,aac"
-)
 # Those whose index of keyframes leads a reader to the same pictures as reading from the beginning does.
 SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
@@ -42,6 +37,7 @@ class Probe:
     length: float  # seconds from the first packet to the end of the last one
     tick: float  # seconds between two times that the file can tell apart
     origin: float | None  # seconds on the file's clock when its first picture is shown; None if one cannot jump to a time of that clock
+    late: float  # seconds on a player's clock, which starts with the earliest stream, when the first picture is shown
     has_audio: bool
     pix_fmt: str
     video_index: int  # position among the file's video streams: k in 0:v:k
@@ -59,6 +55,10 @@ def opened(path: Path) -> Iterator[InputContainer]:
     try:
         # "file:", so that a name like "http:a.mp4" stays a name.
         container = av.open(f"file:{path}", options=whitelists)
+    except ArgumentError as error:
+        if picture(path):
+            raise still(path) from error
+        raise ValueError(f"{path.name} is not a readable video file: its container is not one that is taken, or it is damaged") from error
     except FFmpegError as error:
         raise ValueError(f"{path.name} is not a readable video file: {error.strerror}") from error
     with container:
@@ -88,6 +88,7 @@ def probe(path: Path) -> Probe:
             length=packets.seconds,
             tick=float(stream.time_base or 0),
             origin=packets.origin if container.format.name in SEEKABLE else None,
+            late=_late(container, packets.origin),
             has_audio=bool(container.streams.audio),
             pix_fmt=stream.pix_fmt or "",
             video_index=index,
@@ -124,7 +125,7 @@ class _Packets:
         times: list[int] = []
         lengths, watch = 0, Watch(stream)
         try:
-            for packet in container.demux(stream):
+            for packet in _demuxed(container, stream):
                 # Packets that are not shown, or the empty one at the end, may be what the first picture waits for.
                 if first:
                     watch.look(packet)
@@ -143,6 +144,17 @@ class _Packets:
         return _Packets(number=number, seconds=seconds, rotation=rotation, origin=origin, colours=tuple(watch.seen))
 
 
+def _demuxed(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
+    """The packets of a stream, also where others begin midway, which the library has no place for."""
+    going = True
+    while going:
+        going = False
+        try:
+            yield from container.demux(stream)
+        except IndexError:
+            going = True
+
+
 def _first(stream: VideoStream, packet: Any) -> VideoFrame | None:
     """The first picture that `packet` completes; None if the decoder gives none yet."""
     try:
@@ -159,6 +171,14 @@ def _promised(container: InputContainer, stream: VideoStream, origin: float | No
     # The file's duration begins with its first sound, perhaps long before the first picture.
     late = max((origin or start) - start, 0.0)
     return max((container.duration or 0) / av.time_base - late, 0.0)
+
+
+def _late(container: InputContainer, first: float | None) -> float:
+    """How long a player waits for the picture at `first` of the file's clock."""
+    if first is None or container.start_time is None:  # of a raw stream, whose clock starts with its first picture
+        return 0.0
+    # What a file holds before time 0 is the run-up of its sound, which is not played.
+    return round(max(first - max(container.start_time / av.time_base, 0.0), 0.0), 6)
 
 
 def _ratio(value: Fraction | None) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline.config.dataset import ClipFormat
 from pipeline.core.files import FULL
 from pipeline.video import colour
 from pipeline.video.command import Cut, command, count, recipe, version
+from pipeline.video.formats import is_animated_webp, picture, rewriting, still
 from pipeline.video.probe import Probe, opened, probe
 from pipeline.video.signature import Fields, Small, signature
 from pipeline.video.tags import columns
@@ -39,6 +41,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "fps_r": pa.float64(),
     "n_frames": pa.int64(),
     "duration": pa.float64(),
+    "late": pa.float64(),
     "has_audio": pa.bool_(),
     "pix_fmt": pa.string(),
     # As the stream says them: "" is nothing, and several where they change.
@@ -48,6 +51,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "range": pa.string(),
     "out_path": pa.string(),
     "out_sha256": pa.string(),
+    "out_start": pa.float64(),
     "out_frames": pa.int64(),
     "out_width": pa.int32(),
     "out_height": pa.int32(),
@@ -72,7 +76,8 @@ def transcode(
 ) -> dict[str, Any]:
     """Write the canonical clip of `source`, or of its part from `start` to `end` seconds, to `target`; a row about both.
 
-    Time 0 is the first picture. Frame k of the clip is what is on screen at start + k/fps seconds, for all k/fps < end - start.
+    Times are those of a player. Frame k of the clip is what is on screen at out_start + k/fps seconds, up to `end`; the column out_start is
+    `start`, or when the first picture is shown if that is later.
     A bad file does not raise: its row has the status `missing`, `unreadable`, or `degraded` (a clip is there, but not all of
     the video), and a sentence why. `timeout`: seconds for each pass, of which a good video needs one.
     Raises OSError if the disk, not the video, is at fault, and ValueError for settings or times that no video can satisfy.
@@ -85,18 +90,25 @@ def transcode(
         row |= {"src_bytes": source.stat().st_size, "src_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     part = target.with_name(target.name + ".part")
     part.touch()  # a folder that cannot be written to is not the video's fault
+    folder = tempfile.TemporaryDirectory(prefix="petl-vtr-film-")
     try:
-        found = probe(source)
+        film, trouble = _film(source, Path(folder.name), timeout=timeout)
+        found = probe(film)
+        if found.n_frames < 2 and picture(source):
+            raise still(source)
         row |= {key: value for key, value in asdict(found).items() if key in row} | columns(found.colours)
+        row |= {} if film == source else {"codec": "webp"}
         cut, promised, lack = _cut(found, settings=settings, start=start or 0.0, end=end)
-        reason = _encode(source, part, found=found, cut=cut, settings=settings, timeout=timeout)
+        reason = _encode(film, part, found=found, cut=cut, settings=settings, timeout=timeout)
         made, doubts = _checked(part, seconds=promised, settings=settings)
         part.replace(target)
     except ValueError as error:
         return row | {"status": "unreadable", "reason": str(error)}
     finally:
         part.unlink(missing_ok=True)
-    reasons = "; ".join(filter(None, [reason, lack, doubts]))
+        folder.cleanup()
+    reasons = "; ".join(filter(None, [trouble, reason, lack, doubts]))
+    made |= {"out_start": max(start or 0.0, found.late)}
     return row | made | {"degraded": bool(reasons), "status": "degraded" if reasons else "ok", "reason": reasons}
 
 
@@ -113,18 +125,35 @@ def _refuse_impossible(settings: ClipFormat, start: float, end: float | None) ->
         raise ValueError(f"a segment needs 0 <= start < end, not start={start} and end={end} seconds")
 
 
+def _film(source: Path, folder: Path, *, timeout: float) -> tuple[Path, str]:
+    """`source`, or its pictures in a file of `folder` that every library here reads; "" or what was wrong with it. ValueError if all is."""
+    if not is_animated_webp(source):
+        return source, ""
+    film = folder / source.name
+    failure = _run(rewriting(source, film, strict=True), source=source, part=film, timeout=timeout)
+    if not failure:
+        return film, ""
+    if _run(rewriting(source, film, strict=False), source=source, part=film, timeout=timeout) or _is_empty(film):
+        raise ValueError(f"{source.name} cannot be decoded: {failure}")
+    return film, f"decoding reports an error: {failure}"
+
+
 def _cut(found: Probe, *, settings: ClipFormat, start: float, end: float | None) -> tuple[Cut, float, str]:
     """The part of the video to take, the seconds of it that should be there (0 if nothing says it), and "" or what it lacks.
 
-    Raises ValueError if it ends before `start`.
+    Raises ValueError if it ends before `start`, or nothing is shown before `end`.
     """
+    if end is not None and end <= found.late:
+        raise ValueError(f"the segment ends at {end:g} seconds, and the first picture is shown at {found.late:g}")
+    # From here on seconds after the first picture.
+    start, end = max(start - found.late, 0.0), None if end is None else end - found.late
     ends = found.length or found.duration
     if 0 < ends <= start:
-        raise ValueError(f"the segment starts at {start:g} seconds, and the video ends at {ends:g}")
+        raise ValueError(f"the segment starts at {start + found.late:g} seconds, and the video ends at {ends + found.late:g}")
     stop = min(math.inf if end is None else end, start + (settings.seconds or math.inf))
     doubt = ""
     if found.duration and stop == end and (end - found.duration) * settings.fps > TOLERATED:
-        doubt = f"the segment ends at {end:g} seconds, and the video at {found.duration:g}"
+        doubt = f"the segment ends at {end + found.late:g} seconds, and the video at {found.duration + found.late:g}"
     cut = Cut(
         start=start,
         seconds=stop - start if stop < math.inf else 0.0,

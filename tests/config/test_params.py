@@ -93,3 +93,33 @@ def test_the_hyperparameters_read_from_a_file_are_those_of_its_dataclass():
 def test_a_missing_file_says_where_to_run(tmp_path):
     with pytest.raises(ValueError, match=r"there is no .*params.yaml; run from the folder"):
         load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"run: {datasets: [motion]\ntrain: x\n", r"params\.yaml: line 2: this is no YAML: "),
+        (b"train:\n  lr: 1\ntrain:\n  lr: 2\n", r"params\.yaml: line 3: this is no YAML: found duplicate key train"),
+        (b"train: *nothing\n", r"params\.yaml: line 1: this is no YAML: found undefined alias"),
+        (b"train: !!python/object:os.system {}\n", r"params\.yaml: line 1: this is no YAML: could not determine a constructor"),
+        (b"train: gr\xf6sser\n", r"params\.yaml is not UTF-8 text .*; save it as UTF-8"),
+        (b"train: a\0b\n", r"params\.yaml is no YAML of settings: unacceptable character"),
+        (b"datasets: {null: {}}\n", r"params\.yaml is no YAML of settings: Incompatible key type"),
+        (b"- run\n- train\n", r"params\.yaml is no file of settings; it takes sections"),
+        (b"run\n", r"params\.yaml: "),
+        (b"run: x\n", r"params\.yaml: run is 'x'; it takes keys with values"),
+        (b"datasets: [motion]\n", r"params\.yaml: datasets is .*motion.*; it takes keys with values"),
+        (b"methods: 3\n", r"params\.yaml: methods is '3'; it takes keys with values"),
+        (b"run: {datasets: motion}\n", r"params\.yaml: run.datasets is 'motion'; it takes a list of names"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_one_sentence_with_its_line(tmp_path, content, sentence):
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=sentence) as caught:
+        load_params(tmp_path / "params.yaml")
+    assert type(caught.value) is ValueError and "\n" not in str(caught.value)
+
+
+def test_a_file_that_an_editor_of_windows_saved_is_read(tmp_path):
+    (tmp_path / "params.yaml").write_bytes(b"\xef\xbb\xbf" + (ROOT / "params.yaml").read_bytes().replace(b"\n", b"\r\n"))
+    assert load_params(tmp_path / "params.yaml") == load_params(ROOT / "params.yaml")

@@ -116,9 +116,12 @@ def test_embeddings_survive_the_file_and_a_damaged_file_is_named(tmp_path, tempe
     again, about = embeddings.load(tmp_path / "e.h5")
     assert about == {"run": "x", "seed": 3}
     assert all(np.array_equal(getattr(again, name), value) for name, value in vars(made).items())
-    (tmp_path / "e.h5").write_bytes((tmp_path / "e.h5").read_bytes()[:900])
-    with pytest.raises(ValueError, match="e.h5 is not a readable file of embeddings"):
-        embeddings.load(tmp_path / "e.h5")
+    whole = (tmp_path / "e.h5").read_bytes()
+    first = made.caption_id[0].encode()
+    for broken in (whole[:900], whole.replace(first, b"\xb1" * len(first))):
+        (tmp_path / "e.h5").write_bytes(broken)
+        with pytest.raises(ValueError, match="e.h5 is not a readable file of embeddings"):
+            embeddings.load(tmp_path / "e.h5")
 
 
 def plain(videos, *, same=False):

@@ -19,7 +19,17 @@ from pipeline.stages import guarded
 
 NAN = float("nan")
 VIDEO = dict.fromkeys(VIDEO_COLUMNS, "") | {"dataset": "toy", "split": "train", "anno_duration": NAN, "start": NAN, "end": NAN}
-MEASURED = {"codec": "h264", "width": 320, "height": 240, "sar": "1:1", "rotation": 0, "duration": 4.0, "status": "ok", "reason": ""}
+MEASURED = {
+    "codec": "h264",
+    "width": 320,
+    "height": 240,
+    "sar": "1:1",
+    "rotation": 0,
+    "duration": 4.0,
+    "late": 0.0,
+    "status": "ok",
+    "reason": "",
+}
 MEASURED |= {"pix_fmt": "yuv420p", "matrix": "bt709", "transfer": "bt709"}
 LOST = dict.fromkeys(MEASURED) | {"codec": "", "sar": "", "src_sha256": ""}
 ABOUT = {"title": "Toy"}
@@ -98,6 +108,10 @@ def test_joined_paragraphs_are_captions_and_their_parts_sentences():
         ({"duration": NAN, "start": 10.0, "end": 25.5}, 15.5),
         ({"duration": 20.0, "start": 100.0, "end": 110.0, "anno_duration": 10.0}, 0.0),
         ({"duration": NAN}, NAN),
+        # Its pictures are there from 2 to 12 s of a player's clock.
+        ({"duration": 10.0, "late": 2.0}, 10.0),
+        ({"duration": 10.0, "late": 2.0, "start": 4.0}, 8.0),
+        ({"duration": 10.0, "late": 2.0, "start": 0.0, "end": 5.0}, 3.0),
     ],
 )
 def test_the_seconds_of_a_video_are_those_of_its_part_as_far_as_the_file_goes(values, seconds):

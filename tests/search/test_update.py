@@ -7,18 +7,20 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from pipeline.adapters.encoder import Encoder
 from pipeline.config.schema import Backbone
-from pipeline.core.files import read_json
+from pipeline.core.files import read_json, write_json
 from pipeline.search import build, folder
 from pipeline.search.index import Gallery
 from pipeline.video.files import read_video
 from pipeline.video.transcode import transcode
 from tests.adapters.files import SHAPE, write_adapter, write_backbone
 from tests.search.conftest import make_video
+from tests.video.numbered import run
 
 
 def opened(world, run="vop", gallery="videos"):
@@ -334,6 +336,57 @@ def test_an_adapter_that_gives_no_numbers_is_refused_and_the_video_named(world, 
     monkeypatch.setattr(Encoder, "videos", broken)
     with pytest.raises(ValueError, match="adapter.safetensors gives no numbers for video 'sub/video 5.mp4'"):
         world.index()
+
+
+def test_pictures_that_move_are_indexed_and_others_are_listed(made, tmp_path):
+    world = made.copy(tmp_path / "home")
+    shutil.rmtree(world.videos)
+    world.videos.mkdir()
+    for name, codec in (("a.gif", "gif"), ("B.WEBP", "libwebp_anim"), ("c.png", "apng"), ("film.mp4", "libx264")):
+        form = ("-f", "apng") if codec == "apng" else ("-f", "webp") if codec == "libwebp_anim" else ()
+        run("-f", "lavfi", "-i", "testsrc2=s=96x72:r=8:d=1", "-c:v", codec, *form, world.videos / name)
+    for name in ("photo.JPG", "still.gif", "still.webp", "still.png"):
+        run("-f", "lavfi", "-i", "testsrc2=s=96x72:r=8:d=1", "-frames:v", "1", world.videos / name)
+    (world.videos / "words.txt").write_text("no video by its name")
+    world.index()
+    found = opened(world)
+    assert found.videos["video_id"].tolist() == ["B.WEBP", "a.gif", "c.png", "film.mp4"]
+    assert {row["file"]: row["reason"] for row in found.about["skipped"]} == {
+        "photo.JPG": "the file is a still picture (JPEG), and no video",
+        "still.gif": "the file is a still picture (GIF), and no video",
+        "still.png": "the file is a still picture (PNG), and no video",
+        "still.webp": "the file is a still picture (WebP), and no video",
+    }
+
+
+def test_a_moment_is_a_players_time_where_the_first_picture_comes_late(made, tmp_path):
+    world = made.copy(tmp_path / "home")
+    plain = next(world.videos.glob("*.mp4"))
+    sound = ("-f", "lavfi", "-i", "sine=d=5", "-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "aac")
+    run("-itsoffset", "2.2", "-i", plain, *sound, world.videos / "late.mp4")
+    world.index()
+    found = opened(world)
+    rows = found.videos.set_index("video_id")
+    assert rows.loc["late.mp4", "start"] == pytest.approx(2.2, abs=0.03) and rows.loc[plain.name, "start"] == 0
+    # The clip is the same, so its vectors are not computed again.
+    assert rows.loc["late.mp4", "clip_sha256"] == rows.loc[plain.name, "clip_sha256"]
+
+
+def test_a_note_that_does_not_say_when_its_clip_begins_is_made_again(world, counted):
+    world.index()
+    counted()
+    note = sorted((world.indexes / "videos/clips").glob("*.json"))[0]
+    write_json(note, {key: value for key, value in read_json(note).items() if key != "out_start"})
+    world.index()
+    assert counted()[0] == 1 and read_json(note)["out_start"] == 0.0
+
+
+def test_a_dataset_of_an_earlier_version_is_refused_with_what_to_do(dataset, tmp_path):
+    world = dataset.copy(tmp_path / "home")
+    table = world.home / "work/toy/test/videos.parquet"
+    pd.read_parquet(table).drop(columns="out_start").to_parquet(table)
+    with pytest.raises(ValueError, match="earlier version; make it again with snakemake --cores all work/toy/test/videos.parquet"):
+        world.index("--dataset", "toy")
 
 
 def test_a_dataset_is_the_clips_and_captions_of_its_split(dataset, tmp_path, counted):

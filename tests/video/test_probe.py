@@ -3,6 +3,7 @@ import subprocess
 import imageio_ffmpeg
 import pytest
 
+from pipeline.video import probe as module
 from pipeline.video.probe import probe
 
 
@@ -112,3 +113,18 @@ def test_a_playlist_may_not_open_other_files(landscape, text):
     path.write_text(text)
     with pytest.raises(ValueError, match="is not a readable video file"):
         probe(path)
+
+
+def test_packets_go_on_where_another_stream_begins_midway():
+    packets = iter([1, 2, IndexError("list index out of range"), 3, IndexError(), IndexError(), 4])
+
+    class Container:
+        """As PyAV reads: a packet of a stream that it has not seen at the beginning is an IndexError, and the next call goes on."""
+
+        def demux(self, _):
+            for packet in packets:
+                if isinstance(packet, IndexError):
+                    raise packet
+                yield packet
+
+    assert list(module._demuxed(Container(), None)) == [1, 2, 3, 4]

@@ -1,5 +1,6 @@
 """A zip or tar from strangers -> the wanted files below a folder, all of them or none, and nothing anywhere else."""
 
+import errno
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from typing import IO
 from pipeline.core.files import refuse_small_disk
 
 CHUNK = 1 << 20
+SHOWN = 200  # characters of an error, which may quote the archive
 SLACK = 10_000_000  # bytes, below which a ratio says nothing
 # Errors of the libraries for bytes that are not what they should be. RuntimeError is a compression or a nesting they cannot do.
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError, RuntimeError, UnicodeError, struct.error)
@@ -84,11 +86,12 @@ def _sound(archive: Path, member: str = "") -> Iterator[None]:
     try:
         yield
     except (*DAMAGE, OSError) as error:
-        # gzip and bz2 say OSError without a number, a disk gives one.
-        if isinstance(error, OSError) and error.errno is not None:
+        # gzip and bz2 say OSError without a number, a disk gives one; a place before the beginning of the file is the archive's.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         where = f" at {member!r}" if member else ""
-        raise ValueError(f"{archive} is damaged{where} ({error or type(error).__name__}); delete it and fetch it again") from error
+        why = str(error)[:SHOWN] or type(error).__name__
+        raise ValueError(f"{archive} is damaged{where} ({why}); delete it and fetch it again") from error
 
 
 @contextmanager

@@ -24,8 +24,9 @@ def fold(text: pd.Series) -> pd.Series:
 
 def seconds(videos: pd.DataFrame) -> pd.Series:
     """Seconds of each video in its file, `start` to `end`: measured, else as annotated; NaN if nothing is known."""
-    start, end, measured = videos["start"].astype(float).fillna(0.0), videos["end"].astype(float), videos["duration"].astype(float)
-    part = (np.fmin(end, measured) - start).clip(lower=0.0)
+    start, end, measured, late = (videos[key].astype(float) for key in ("start", "end", "duration", "late"))
+    late = late.fillna(0.0)
+    part = (np.fmin(end, measured + late) - np.fmax(start, late)).clip(lower=0.0)
     return part.where(measured.notna(), videos["anno_duration"].astype(float).fillna(part))
 
 

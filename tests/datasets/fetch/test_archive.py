@@ -171,6 +171,23 @@ def patched(path, *, at, value):
     return path
 
 
+def test_a_member_before_the_beginning_of_the_file_is_damage_that_names_the_archive(tmp_path):
+    path = make_zip(tmp_path / "x.zip", {"a": b"x"})
+    data = bytearray(path.read_bytes())
+    # The table of contents is larger than the file before it, so the beginning of the archive lies before that of the file.
+    struct.pack_into("<I", data, len(data) - 6, len(data) + 100)
+    path.write_bytes(data)
+    refuses(ValueError, "x.zip is damaged at 'a'", path)
+
+
+def test_an_error_that_quotes_the_archive_is_cut(tmp_path):
+    path = make_zip(tmp_path / "x.zip", {"a": bytes(9000)}, compression=zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<H", data, 26, 8000)  # the length of the name before the content
+    path.write_bytes(data)
+    assert len(str(refuses(ValueError, "x.zip is damaged at 'a'", path))) < 500
+
+
 def test_an_encrypted_member_is_refused_by_name(tmp_path):
     refuses(ValueError, "its member 'a' is encrypted", patched(make_zip(tmp_path / "x.zip", {"a": b"x"}), at=8, value=1))
 
