@@ -12,6 +12,7 @@ import ffmpeg
 import imageio_ffmpeg
 
 from pipeline.config.dataset import ClipFormat
+from pipeline.video.interlaced import WHOLE, Fields, one_moment
 from pipeline.video.probe import CONTAINERS, PROTOCOLS
 
 LEAD = 5.0  # seconds before the start of a segment to jump to
@@ -45,7 +46,7 @@ def count(seconds: float, *, fps: int) -> int:
     return math.ceil(round(seconds * fps, 6))
 
 
-def command(source: Path, part: Path, *, index: int, cut: Cut, settings: ClipFormat, strict: bool) -> list[str]:
+def command(source: Path, part: Path, *, index: int, cut: Cut, settings: ClipFormat, strict: bool, fields: Fields = WHOLE) -> list[str]:
     """The arguments that write `part`. `index`: which of the video streams; `strict`: end with an error where the video has one."""
     # "file:", so that a name may begin with a dash or hold a colon.
     # One filter graph to the end: a new one, where a stream changes its size, would start its clock again.
@@ -54,7 +55,7 @@ def command(source: Path, part: Path, *, index: int, cut: Cut, settings: ClipFor
         reading |= {"xerror": None, "err_detect": "explode"}
     if cut.origin is not None:
         reading |= {"copyts": None, "seek_timestamp": 1, "noaccurate_seek": None, "ss": f"{cut.origin + cut.start - LEAD:.6f}"}
-    picture = _at_rate(ffmpeg.input(f"file:{source}", **reading)[f"v:{index}"], cut, settings)
+    picture = _at_rate(one_moment(ffmpeg.input(f"file:{source}", **reading)[f"v:{index}"], fields), cut, settings)
     # One thread, and no version or date in the file: equal input gives equal bytes. A slower preset than `veryfast` doubles the time of
     # small videos for 1 to 2 dB of 46 and files that are not smaller (docs/results/data.md).
     writing: dict[str, Any] = {"c:v": "libx264", "preset": "veryfast", "crf": settings.crf, "threads": 1}

@@ -38,6 +38,8 @@ COLUMNS: dict[str, pa.DataType] = {
     "duration": pa.float64(),
     "has_audio": pa.bool_(),
     "pix_fmt": pa.string(),
+    "track": pa.string(),
+    "field_order": pa.string(),
     "out_path": pa.string(),
     "out_sha256": pa.string(),
     "out_frames": pa.int64(),
@@ -78,7 +80,7 @@ def transcode(
     part.touch()  # a folder that cannot be written to is not the video's fault
     try:
         found = probe(source)
-        row |= {key: value for key, value in asdict(found).items() if key in row}
+        row |= {key: value for key, value in asdict(found).items() if key in row} | {"field_order": found.fields.order}
         cut, promised, lack = _cut(found, settings=settings, start=start or 0.0, end=end)
         reason = _encode(source, part, found=found, cut=cut, settings=settings, timeout=timeout)
         made, doubts = _checked(part, seconds=promised, settings=settings)
@@ -129,12 +131,14 @@ def _cut(found: Probe, *, settings: ClipFormat, start: float, end: float | None)
 def _encode(source: Path, part: Path, *, found: Probe, cut: Cut, settings: ClipFormat, timeout: float) -> str:
     """Write `part`; "" if all went well, else why only a tolerant last pass did. Raises ValueError if that fails, too."""
     if cut.origin is not None:
-        jump = command(source, part, index=found.video_index, cut=cut, settings=settings, strict=True)
+        jump = command(source, part, index=found.video_index, cut=cut, settings=settings, strict=True, fields=found.fields)
         if not _run(jump, source=source, part=part, timeout=timeout) and not _is_empty(part):
             return ""
     trouble = ""
     for strict in (True, False):
-        whole = command(source, part, index=found.video_index, cut=replace(cut, origin=None), settings=settings, strict=strict)
+        whole = command(
+            source, part, index=found.video_index, cut=replace(cut, origin=None), settings=settings, strict=strict, fields=found.fields
+        )
         failure = _run(whole, source=source, part=part, timeout=timeout)
         if not failure:
             return trouble
