@@ -4,7 +4,6 @@ import errno
 import hashlib
 import math
 import os
-import re
 import signal
 import subprocess
 from dataclasses import asdict, replace
@@ -16,6 +15,7 @@ from av.error import FFmpegError
 
 from pipeline.config.dataset import ClipFormat
 from pipeline.core.files import FULL
+from pipeline.video import complaint, shape
 from pipeline.video.command import Cut, command, count, recipe, version
 from pipeline.video.probe import Probe, opened, probe
 
@@ -81,6 +81,7 @@ def transcode(
     try:
         found = probe(source)
         row |= {key: value for key, value in asdict(found).items() if key in row} | {"field_order": found.fields.order}
+        shape.refuse(found, settings=settings, name=source.name)
         cut, promised, lack = _cut(found, settings=settings, start=start or 0.0, end=end)
         reason = _encode(source, part, found=found, cut=cut, settings=settings, timeout=timeout)
         made, doubts = _checked(part, seconds=promised, settings=settings)
@@ -129,25 +130,29 @@ def _cut(found: Probe, *, settings: ClipFormat, start: float, end: float | None)
 
 
 def _encode(source: Path, part: Path, *, found: Probe, cut: Cut, settings: ClipFormat, timeout: float) -> str:
-    """Write `part`; "" if all went well, else why only a tolerant last pass did. Raises ValueError if that fails, too."""
-    if cut.origin is not None:
-        jump = command(source, part, index=found.video_index, cut=cut, settings=settings, strict=True, fields=found.fields)
-        if not _run(jump, source=source, part=part, timeout=timeout) and not _is_empty(part):
+    """Write `part`; "" if all went well, else what the decoder complained of. Raises ValueError if no clip could be made."""
+    first = ""
+    for jump, strict in [(True, True)] * (cut.origin is not None) + [(False, True), (False, False)]:
+        way = cut if jump else replace(cut, origin=None)
+        arguments = command(source, part, index=found.video_index, cut=way, settings=settings, strict=strict, fields=found.fields)
+        done, said = _run(arguments, source=source, part=part, timeout=timeout)
+        if done and strict and not (jump and _is_empty(part)):
             return ""
-    trouble = ""
-    for strict in (True, False):
-        whole = command(
-            source, part, index=found.video_index, cut=replace(cut, origin=None), settings=settings, strict=strict, fields=found.fields
-        )
-        failure = _run(whole, source=source, part=part, timeout=timeout)
-        if not failure:
-            return trouble
-        trouble = f"decoding reports an error: {failure}"
-    raise ValueError(f"{source.name} cannot be decoded: {failure}")
+        first = first if jump else first or said
+    # Told to be strict, a decoder refuses what it knows how to read as well. What it lacks, it reports both times.
+    if done:
+        return f"decoding reports an error: {first or said}" if said else ""
+    if not (first or said):
+        size = f"{found.width}x{found.height} pixels, {found.pix_fmt or 'of an unknown kind'}"
+        raise ValueError(f"the pictures of {source.name} ({size}) could not be made into a clip; another size or kind of them may do")
+    raise ValueError(f"{source.name} cannot be decoded: {said or first}")
 
 
-def _run(arguments: list[str], *, source: Path, part: Path, timeout: float) -> str:
-    """Run ffmpeg; "" or its first complaint. ValueError after `timeout` seconds; OSError if it is not the video's fault."""
+def _run(arguments: list[str], *, source: Path, part: Path, timeout: float) -> tuple[bool, str]:
+    """Whether ffmpeg ended well, and its first complaint about the file, or "".
+
+    ValueError after `timeout` seconds; OSError if it is not the video's fault.
+    """
     try:
         done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired as error:
@@ -158,18 +163,10 @@ def _run(arguments: list[str], *, source: Path, part: Path, timeout: float) -> s
     for message, number in DISK.items():
         if message in said:
             raise OSError(number, f"{message} while writing a clip; make room and re-run", str(part))
-    if done.returncode == 0:
-        return ""
     if done.returncode == -signal.SIGKILL:
         raise OSError(errno.ENOMEM, "ffmpeg was killed, perhaps for want of memory; re-run", str(source))
-    return _complaint(said, source) or f"ffmpeg ended with code {done.returncode}"
-
-
-def _complaint(said: str, source: Path) -> str:
-    """The first line of ffmpeg's errors, without what changes from run to run: addresses and folders."""
-    lines = [re.sub(r"\[([^\]@]*) @ 0x[0-9a-f]+\]", r"\1:", line).strip() for line in said.splitlines()]
-    first = next(filter(None, lines), "")
-    return first.replace(f"file:{source}", source.name).rstrip(".")[:200]
+    crash = f"ffmpeg ended with signal {-done.returncode}" if done.returncode < 0 else ""
+    return done.returncode == 0, crash or complaint.of_the_file(said, source)
 
 
 def _checked(part: Path, *, seconds: float, settings: ClipFormat) -> tuple[dict[str, Any], str]:
