@@ -19,7 +19,8 @@ from pipeline.stages import guarded
 
 NAN = float("nan")
 VIDEO = dict.fromkeys(VIDEO_COLUMNS, "") | {"dataset": "toy", "split": "train", "anno_duration": NAN, "start": NAN, "end": NAN}
-MEASURED = {"codec": "h264", "width": 320, "height": 240, "sar": "1:1", "rotation": 0, "duration": 4.0, "status": "ok", "reason": ""}
+MEASURED = {"codec": "h264", "width": 320, "height": 240, "sar": "1:1", "rotation": 0, "duration": 4.0}
+MEASURED |= {"field_order": "progressive", "status": "ok", "reason": ""}
 LOST = dict.fromkeys(MEASURED) | {"codec": "", "sar": "", "src_sha256": ""}
 ABOUT = {"title": "Toy"}
 MISSING_HASH = "mmm"
@@ -218,7 +219,12 @@ def test_a_portrait_is_what_a_player_shows_upright():
     shapes += [tall | {"rotation": 270}, {"rotation": 180}, {"width": 240}, {"sar": "0:1"}, {"sar": ""}, tall | {"sar": "2:1"}]
     videos = [video(str(i), **shape) for i, shape in enumerate(shapes)]
     found = facts(videos, {v["video_id"]: ["x"] for v in videos})["splits"]["train"]["pictures"]
-    assert found == {"portrait": 4, "rotated": 4, "oblong_pixels": 2}
+    assert found == {"portrait": 4, "rotated": 4, "oblong_pixels": 2, "interlaced": 0}
+
+
+def test_interlaced_videos_are_counted_but_not_those_that_only_say_so():
+    videos = [video(order, field_order=order) for order in ("tff", "bff", "psf", "progressive")]
+    assert facts(videos, {v["video_id"]: ["x"] for v in videos})["splits"]["train"]["pictures"]["interlaced"] == 2
 
 
 def test_a_duration_is_off_by_more_than_a_second_of_the_part_that_is_used():

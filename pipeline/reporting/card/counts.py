@@ -52,7 +52,7 @@ def histogram(values: Mapping[str, pd.Series], *, edges: Sequence[int]) -> dict[
 
 
 def pictures(videos: pd.DataFrame) -> dict[str, int] | None:
-    """How many videos are shown upright, are stored turned, or have pixels that are not square; None if no file was looked at."""
+    """How many videos are shown upright, stored turned, of pixels that are not square, or interlaced; None if no file was looked at."""
     if not videos["width"].notna().any():
         return None
     ratio = videos["sar"].where(videos["sar"].fillna("").str.fullmatch(RATIO), "1:1").str.split(":", expand=True).astype(float)
@@ -62,6 +62,7 @@ def pictures(videos: pd.DataFrame) -> dict[str, int] | None:
         "portrait": int(portrait.sum()),
         "rotated": int((angle % 360 != 0).sum()),
         "oblong_pixels": int((ratio[0] != ratio[1]).sum()),
+        "interlaced": int(videos["field_order"].isin(["tff", "bff"]).sum()),
     }
 
 

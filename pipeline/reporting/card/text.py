@@ -9,12 +9,17 @@ from pipeline.core.layout import SPLITS
 UNKNOWN = "not measured"
 STATUS = {
     "ok": "Whole",
-    "degraded": "Degraded: used, but decoded only in part",
+    "degraded": "Degraded: used, but decoded with errors or only in part",
     "missing": "Missing",
     "unreadable": "Unreadable",
     "excluded": "Excluded by hand",
 }
-PICTURES = {"portrait": "Shown as portrait", "rotated": "Stored rotated", "oblong_pixels": "With pixels that are not square"}
+PICTURES = {
+    "portrait": "Shown as portrait",
+    "rotated": "Stored rotated",
+    "oblong_pixels": "With pixels that are not square",
+    "interlaced": "Interlaced: the first moment of each picture is used",
+}
 TEXT = {
     "empty": "Empty",
     "non_ascii": "With characters outside ASCII",
