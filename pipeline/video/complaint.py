@@ -7,7 +7,7 @@ from pathlib import Path
 SPEAKER = re.compile(r"\[([^\]@]*) @ 0x[0-9a-f]+\]\s*")
 # The parts of ffmpeg that this project puts behind the decoder: they cannot say that a video is damaged.
 OURS = re.compile(r"(Parsed_|vf#|fc#|vost#|enc:|out#|graph |auto_|sws|libx264|mp4$|fps_|ost#)|.*(buffersink|filter)")
-PLUMBING = re.compile(r"^(in#\d+/|dec:|vist#[\d:]+/|ist#[\d:]+/)")
+PLUMBING = re.compile(r"^(in#\d+/?|dec:|vist#[\d:]+/|ist#[\d:]+/)")
 
 
 def of_the_file(said: str, source: Path) -> str:
@@ -21,4 +21,4 @@ def of_the_file(said: str, source: Path) -> str:
         return ""
     words = SPEAKER.sub("", first).strip().replace(f"file:{source}", source.name)
     names = dict.fromkeys(PLUMBING.sub("", name) for name in speakers)
-    return ": ".join([*list(names)[-1:], words]).rstrip(".")[:200]
+    return ": ".join(filter(None, [*list(names)[-1:], words])).rstrip(".")[:200]

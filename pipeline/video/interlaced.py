@@ -86,7 +86,7 @@ class Look:
         if not self._useful or self._told >= ENOUGH:
             return
         now = _luma(frame)
-        if self._before is not None and self._before.shape == now.shape and (told := vote(self._before, now)):
+        if self._before is not None and now is not None and self._before.shape == now.shape and (told := vote(self._before, now)):
             self._votes.append(told)
             self._told += 1
         self._before = now
@@ -135,8 +135,12 @@ def _combs(picture: Luma, where: NDArray[np.bool_]) -> float:
     return float(found[where[1:-1]].sum())
 
 
-def _luma(frame: VideoFrame) -> Luma:
-    grey = frame.to_ndarray(format="gray")
+def _luma(frame: VideoFrame) -> Luma | None:
+    """The brightness of a picture with an even number of lines; None if its format cannot be read as grey."""
+    try:
+        grey = frame.to_ndarray(format="gray")
+    except (FFmpegError, ValueError):
+        return None
     return grey[: grey.shape[0] // 2 * 2, :: -(-grey.shape[1] // COLUMNS)].astype(np.int16)
 
 

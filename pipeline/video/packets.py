@@ -46,8 +46,9 @@ def read(container: InputContainer, streams: Sequence[VideoStream]) -> list[Pack
                 readings[index].take(cast("Packet[VideoStream]", packet))
             elif packet.pts is not None:
                 ends[index] = max(ends.get(index, 0), packet.pts + (packet.duration or 0))
-    except FFmpegError:
-        # A broken tail: what comes before it is counted here, and the strict pass of the transcoder reports it.
+    except (FFmpegError, IndexError):
+        # A broken tail: what comes before it is counted here, and the strict pass of the transcoder reports it. Or, at the end, a stream
+        # that the header did not name: PyAV looks for it in the list that it made of the header.
         pass
     others = max((float(end * (container.streams[index].time_base or 0)) for index, end in ends.items()), default=0.0)
     return [reading.done(others) for reading in readings.values()]

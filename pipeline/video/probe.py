@@ -56,7 +56,8 @@ def opened(path: Path) -> Iterator[InputContainer]:
     whitelists = {"protocol_whitelist": PROTOCOLS, "format_whitelist": CONTAINERS}
     try:
         # "file:", so that a name like "http:a.mp4" stays a name.
-        container = av.open(f"file:{path}", options=whitelists)
+        # Titles are not read, and not all of them are UTF-8.
+        container = av.open(f"file:{path}", options=whitelists, metadata_errors="replace")
     except FFmpegError as error:
         raise ValueError(f"{path.name} is not a readable video file: {error.strerror}") from error
     with container:

@@ -124,6 +124,12 @@ def test_an_encrypted_file_says_so(film, tmp_path):
     assert (status, reason) == ("unreadable", "a.mp4 is encrypted, and cannot be decoded without its key")
 
 
+def test_a_title_in_an_old_encoding_is_no_fault(film, tmp_path):
+    run("-i", film, "-c", "copy", "-metadata", "title=Xxrme", tmp_path / "a.avi")
+    (tmp_path / "a.avi").write_bytes((tmp_path / "a.avi").read_bytes().replace(b"Xxrme", b"W\xe4rme"))
+    assert result(tmp_path / "a.avi", tmp_path / "clip.mp4") == WHOLE
+
+
 @pytest.mark.parametrize("size", ["2x2", "1x1", "1024x64", "16384x256"])
 def test_an_odd_shape_becomes_a_clip_if_the_encoder_can_hold_it(tmp_path, size):
     source = make(tmp_path / "a.mkv", f"color=red:s={size}:r=3:d=1,format=yuv444p", "-c:v", "ffv1")
@@ -162,6 +168,7 @@ def test_an_error_of_our_encoder_is_not_the_video_s(tmp_path, monkeypatch):
     ("[h264 @ 0x5f] no frame!\n[vf#0:0 @ 0x5f] Error", "h264: no frame!"),
     ("[vist#0:0/h264 @ 0x1] [dec:h264 @ 0x2] Decoding error: Invalid data.", "h264: Decoding error: Invalid data"),
     ("[in#0/mpegts @ 0x1] corrupt input packet in stream 0", "mpegts: corrupt input packet in stream 0"),
+    ("[in#0 @ 0x1] tag is too long", "tag is too long"),
     ("[Parsed_scale_3 @ 0x1] bad\n[h264 @ 0x5f] no frame!", ""),
     ("[vost#0:0/libx264 @ 0x1] [enc:libx264 @ 0x2] Error while opening encoder", ""),
     ("[fc#0 @ 0x1] Error reinitializing filters!", ""),
