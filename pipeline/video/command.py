@@ -14,6 +14,7 @@ import imageio_ffmpeg
 from pipeline.config.dataset import ClipFormat
 from pipeline.video import colour
 from pipeline.video.formats import CONTAINERS, PROTOCOLS
+from pipeline.video.interlaced import WHOLE, Fields, one_moment
 from pipeline.video.tags import BT2020, LIMITED, PQ, Tags
 
 LEAD = 5.0  # seconds before the start of a segment to jump to
@@ -51,7 +52,15 @@ def count(seconds: float, *, fps: int) -> int:
 
 
 def command(
-    source: Path, part: Path, *, index: int, cut: Cut, settings: ClipFormat, strict: bool, colours: colour.Step = colour.AS_IT_IS
+    source: Path,
+    part: Path,
+    *,
+    index: int,
+    cut: Cut,
+    settings: ClipFormat,
+    strict: bool,
+    fields: Fields = WHOLE,
+    colours: colour.Step = colour.AS_IT_IS,
 ) -> list[str]:
     """The arguments that write `part`. `index`: which of the video streams; `strict`: end with an error where the video has one."""
     # "file:", so that a name may begin with a dash or hold a colon.
@@ -62,7 +71,7 @@ def command(
         reading |= {"xerror": None, "err_detect": "explode"}
     if cut.origin is not None:
         reading |= {"copyts": None, "seek_timestamp": 1, "noaccurate_seek": None, "ss": f"{cut.origin + cut.start - LEAD:.6f}"}
-    picture = _at_rate(ffmpeg.input(f"file:{source}", **reading)[f"v:{index}"], cut, settings)
+    picture = _at_rate(one_moment(ffmpeg.input(f"file:{source}", **reading)[f"v:{index}"], fields), cut, settings)
     for name, options in colours.filters:
         picture = picture.filter(name, **options)
     # One thread, and no version or date in the file: equal input gives equal bytes. A slower preset than `veryfast` doubles the time of

@@ -127,9 +127,11 @@ class Watch:
         self._stream = stream
         self._last: float | None = None
 
-    def first(self, frame: VideoFrame) -> None:
-        self._see(frame)
-        self._last = frame.time
+    def see(self, frames: Sequence[VideoFrame]) -> None:
+        """Pictures that were decoded for something else."""
+        for frame in frames:
+            self._see(frame)
+            self._last = frame.time if self._last is None or frame.time is None else max(self._last, frame.time)
 
     def look(self, packet: Any) -> None:
         """Decode the packet if it is a keyframe whose turn it is, or the empty one at the end."""

@@ -1,14 +1,9 @@
 """Any video file -> the canonical clip: H.264 at a constant rate, a keyframe each second, no sound, the same bytes each time."""
 
-import errno
 import hashlib
 import math
-import os
-import re
-import signal
-import subprocess
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +11,10 @@ import pyarrow as pa
 from av.error import FFmpegError
 
 from pipeline.config.dataset import ClipFormat
-from pipeline.core.files import FULL
-from pipeline.video import colour
-from pipeline.video.command import Cut, command, count, recipe, version
-from pipeline.video.formats import is_animated_webp, picture, rewriting, still
+from pipeline.video import shape
+from pipeline.video.command import Cut, count, recipe, version
+from pipeline.video.encode import encode, is_empty, readable
+from pipeline.video.formats import picture, still
 from pipeline.video.probe import Probe, opened, probe
 from pipeline.video.signature import Fields, Small, signature
 from pipeline.video.tags import columns
@@ -44,6 +39,8 @@ COLUMNS: dict[str, pa.DataType] = {
     "late": pa.float64(),
     "has_audio": pa.bool_(),
     "pix_fmt": pa.string(),
+    "track": pa.string(),
+    "field_order": pa.string(),
     # As the stream says them: "" is nothing, and several where they change.
     "matrix": pa.string(),
     "primaries": pa.string(),
@@ -62,7 +59,6 @@ COLUMNS: dict[str, pa.DataType] = {
     "ffmpeg": pa.string(),
     "recipe": pa.string(),
 }
-DISK = {os.strerror(number): number for number in FULL}  # as ffmpeg says it
 
 
 def transcode(
@@ -92,14 +88,15 @@ def transcode(
     part.touch()  # a folder that cannot be written to is not the video's fault
     folder = tempfile.TemporaryDirectory(prefix="petl-vtr-film-")
     try:
-        film, trouble = _film(source, Path(folder.name), timeout=timeout)
+        film, trouble = readable(source, Path(folder.name), timeout=timeout)
         found = probe(film)
+        row |= {key: value for key, value in asdict(found).items() if key in row} | columns(found.colours)
+        row |= {"field_order": found.fields.order} | ({} if film == source else {"codec": "webp"})
         if found.n_frames < 2 and picture(source):
             raise still(source)
-        row |= {key: value for key, value in asdict(found).items() if key in row} | columns(found.colours)
-        row |= {} if film == source else {"codec": "webp"}
+        shape.refuse(found, settings=settings, name=source.name)
         cut, promised, lack = _cut(found, settings=settings, start=start or 0.0, end=end)
-        reason = _encode(film, part, found=found, cut=cut, settings=settings, timeout=timeout)
+        reason = encode(film, part, found=found, cut=cut, settings=settings, timeout=timeout)
         made, doubts = _checked(part, seconds=promised, settings=settings)
         part.replace(target)
     except ValueError as error:
@@ -123,19 +120,6 @@ def _refuse_impossible(settings: ClipFormat, start: float, end: float | None) ->
         raise ValueError(f"clips: H.264 needs an even short_side and fps >= 1, not {settings.short_side} and {settings.fps}")
     if not 0 <= start < (math.inf if end is None else end):
         raise ValueError(f"a segment needs 0 <= start < end, not start={start} and end={end} seconds")
-
-
-def _film(source: Path, folder: Path, *, timeout: float) -> tuple[Path, str]:
-    """`source`, or its pictures in a file of `folder` that every library here reads; "" or what was wrong with it. ValueError if all is."""
-    if not is_animated_webp(source):
-        return source, ""
-    film = folder / source.name
-    failure = _run(rewriting(source, film, strict=True), source=source, part=film, timeout=timeout)
-    if not failure:
-        return film, ""
-    if _run(rewriting(source, film, strict=False), source=source, part=film, timeout=timeout) or _is_empty(film):
-        raise ValueError(f"{source.name} cannot be decoded: {failure}")
-    return film, f"decoding reports an error: {failure}"
 
 
 def _cut(found: Probe, *, settings: ClipFormat, start: float, end: float | None) -> tuple[Cut, float, str]:
@@ -164,55 +148,6 @@ def _cut(found: Probe, *, settings: ClipFormat, start: float, end: float | None)
     return cut, max(min(stop, found.duration) - start, 0.0), doubt
 
 
-def _encode(source: Path, part: Path, *, found: Probe, cut: Cut, settings: ClipFormat, timeout: float) -> str:
-    """Write `part`; "" if all went well, else why only a tolerant pass did, or one that left the colours.
-
-    Raises ValueError if that fails, too.
-    """
-    stream: dict[str, Any] = {"codec": found.codec, "index": found.video_index, "size": (found.width, found.height)}
-    colours = colour.step(found.colours, side=settings.short_side, **stream)
-    common: dict[str, Any] = {"index": found.video_index, "settings": settings}
-    if cut.origin is not None:
-        jump = command(source, part, cut=cut, strict=True, colours=colours, **common)
-        if not _run(jump, source=source, part=part, timeout=timeout) and not _is_empty(part):
-            return colours.reason
-    for step in (colours, colour.untagged(found.colours, **stream)) if colours.filters else (colours,):
-        trouble = ""
-        for strict in (True, False):
-            whole = command(source, part, cut=replace(cut, origin=None), strict=strict, colours=step, **common)
-            failure = _run(whole, source=source, part=part, timeout=timeout)
-            if not failure:
-                return "; ".join(filter(None, [step.reason, trouble]))
-            trouble = f"decoding reports an error: {failure}"
-    raise ValueError(f"{source.name} cannot be decoded: {failure}")
-
-
-def _run(arguments: list[str], *, source: Path, part: Path, timeout: float) -> str:
-    """Run ffmpeg; "" or its first complaint. ValueError after `timeout` seconds; OSError if it is not the video's fault."""
-    try:
-        done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise ValueError(f"{source.name} took more than {timeout:g} seconds to decode") from error
-    said = done.stderr.decode(errors="replace")
-    if done.returncode == -signal.SIGXFSZ:
-        said += "File too large"
-    for message, number in DISK.items():
-        if message in said:
-            raise OSError(number, f"{message} while writing a clip; make room and re-run", str(part))
-    if done.returncode == 0:
-        return ""
-    if done.returncode == -signal.SIGKILL:
-        raise OSError(errno.ENOMEM, "ffmpeg was killed, perhaps for want of memory; re-run", str(source))
-    return _complaint(said, source) or f"ffmpeg ended with code {done.returncode}"
-
-
-def _complaint(said: str, source: Path) -> str:
-    """The first line of ffmpeg's errors, without what changes from run to run: addresses and folders."""
-    lines = [re.sub(r"\[([^\]@]*) @ 0x[0-9a-f]+\]", r"\1:", line).strip() for line in said.splitlines()]
-    first = next(filter(None, lines), "")
-    return first.replace(f"file:{source}", source.name).rstrip(".")[:200]
-
-
 def _checked(part: Path, *, seconds: float, settings: ClipFormat) -> tuple[dict[str, Any], str]:
     """The columns that describe the clip in `part`, and "" or what it lacks of `seconds`. ValueError if it is no canonical clip."""
     number, width, height, seen = _decoded(part, settings)
@@ -229,7 +164,7 @@ def _checked(part: Path, *, seconds: float, settings: ClipFormat) -> tuple[dict[
 
 def _decoded(part: Path, settings: ClipFormat) -> tuple[int, int, int, str]:
     """Decode the whole clip: its frames, width, height, signature. ValueError if one is not H.264, damaged, or not at its place in time."""
-    if _is_empty(part):
+    if is_empty(part):
         raise ValueError("no frame could be decoded")
     with opened(part) as container:
         streams = container.streams
@@ -246,11 +181,3 @@ def _decoded(part: Path, settings: ClipFormat) -> tuple[int, int, int, str]:
         except FFmpegError as error:
             raise ValueError(f"the clip does not decode: {error.strerror}") from error
         return len(seen), stream.width, stream.height, signature(seen) if seen else ""
-
-
-def _is_empty(part: Path) -> bool:
-    """Whether ffmpeg, which does not call that an error, wrote no frame."""
-    if part.stat().st_size == 0:
-        return True
-    with opened(part) as container:
-        return not container.streams

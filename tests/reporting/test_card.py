@@ -30,7 +30,7 @@ MEASURED = {
     "status": "ok",
     "reason": "",
 }
-MEASURED |= {"pix_fmt": "yuv420p", "matrix": "bt709", "transfer": "bt709"}
+MEASURED |= {"pix_fmt": "yuv420p", "matrix": "bt709", "transfer": "bt709", "field_order": "progressive"}
 LOST = dict.fromkeys(MEASURED) | {"codec": "", "sar": "", "src_sha256": ""}
 ABOUT = {"title": "Toy"}
 MISSING_HASH = "mmm"
@@ -233,7 +233,12 @@ def test_a_portrait_is_what_a_player_shows_upright():
     shapes += [tall | {"rotation": 270}, {"rotation": 180}, {"width": 240}, {"sar": "0:1"}, {"sar": ""}, tall | {"sar": "2:1"}]
     videos = [video(str(i), **shape) for i, shape in enumerate(shapes)]
     found = facts(videos, {v["video_id"]: ["x"] for v in videos})["splits"]["train"]["pictures"]
-    assert found == {"portrait": 4, "rotated": 4, "oblong_pixels": 2, "hdr": 0, "guessed_colours": 0}
+    assert found == {"portrait": 4, "rotated": 4, "oblong_pixels": 2, "interlaced": 0, "hdr": 0, "guessed_colours": 0}
+
+
+def test_interlaced_videos_are_counted_but_not_those_that_only_say_so():
+    videos = [video(order, field_order=order) for order in ("tff", "bff", "psf", "progressive")]
+    assert facts(videos, {v["video_id"]: ["x"] for v in videos})["splits"]["train"]["pictures"]["interlaced"] == 2
 
 
 def test_hdr_and_colours_that_are_guessed_are_counted():

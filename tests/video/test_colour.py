@@ -251,7 +251,7 @@ def test_the_name_of_a_stream_may_be_no_letters():
             return b"\xea".decode("ascii")  # VC-1 in MPEG-TS
 
     watch = tags.Watch(SimpleNamespace(codec_context=Context()))
-    watch.first(av.VideoFrame(16, 16, "yuv420p"))
+    watch.see([av.VideoFrame(16, 16, "yuv420p")])
     assert list(watch.seen) == [Tags(2, 2, 2, 0)]
 
 

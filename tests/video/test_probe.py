@@ -3,7 +3,7 @@ import subprocess
 import imageio_ffmpeg
 import pytest
 
-from pipeline.video import probe as module
+from pipeline.video import packets
 from pipeline.video.probe import probe
 
 
@@ -116,15 +116,15 @@ def test_a_playlist_may_not_open_other_files(landscape, text):
 
 
 def test_packets_go_on_where_another_stream_begins_midway():
-    packets = iter([1, 2, IndexError("list index out of range"), 3, IndexError(), IndexError(), 4])
+    stored = iter([1, 2, IndexError("list index out of range"), 3, IndexError(), IndexError(), 4])
 
     class Container:
         """As PyAV reads: a packet of a stream that it has not seen at the beginning is an IndexError, and the next call goes on."""
 
-        def demux(self, _):
-            for packet in packets:
+        def demux(self):
+            for packet in stored:
                 if isinstance(packet, IndexError):
                     raise packet
                 yield packet
 
-    assert list(module._demuxed(Container(), None)) == [1, 2, 3, 4]
+    assert list(packets._demuxed(Container())) == [1, 2, 3, 4]

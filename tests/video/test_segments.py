@@ -8,7 +8,7 @@ import av
 import pytest
 
 from pipeline.config.dataset import Clips
-from pipeline.video import command, transcode
+from pipeline.video import command, encode, transcode
 from tests.video.numbered import H264, numbered, numbers, run
 
 SMALL = Clips(short_side=64, fps=3)
@@ -77,8 +77,8 @@ def test_a_segment_shows_what_is_on_screen_at_its_times(folder, tmp_path, name, 
 
 def spied(monkeypatch):
     """The list that the commands which are run are added to."""
-    commands, run_command = [], transcode._run
-    monkeypatch.setattr(transcode, "_run", lambda arguments, **how: commands.append(arguments) or run_command(arguments, **how))
+    commands, run_command = [], encode._run
+    monkeypatch.setattr(encode, "_run", lambda arguments, **how: commands.append(arguments) or run_command(arguments, **how))
     return commands
 
 

@@ -56,7 +56,7 @@ def histogram(values: Mapping[str, pd.Series], *, edges: Sequence[int]) -> dict[
 
 
 def pictures(videos: pd.DataFrame) -> dict[str, int] | None:
-    """How many videos are shown upright, stored turned, of pixels that are not square, HDR, or silent about their colours.
+    """How many videos are shown upright, stored turned, of pixels that are not square, interlaced, HDR, or silent about their colours.
 
     None if no file was looked at.
     """
@@ -69,6 +69,7 @@ def pictures(videos: pd.DataFrame) -> dict[str, int] | None:
         "portrait": int(portrait.sum()),
         "rotated": int((angle % 360 != 0).sum()),
         "oblong_pixels": int((ratio[0] != ratio[1]).sum()),
+        "interlaced": int(videos["field_order"].isin(["tff", "bff"]).sum()),
         "hdr": int(videos["transfer"].fillna("").str.contains(HDR).sum()),
         "guessed_colours": int((videos["matrix"].fillna("").str.fullmatch(UNSAID) & videos["pix_fmt"].fillna("").str.fullmatch(YUV)).sum()),
     }

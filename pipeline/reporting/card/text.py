@@ -10,12 +10,17 @@ from pipeline.evaluation import metrics
 UNKNOWN = "not measured"
 STATUS = {
     "ok": "Whole",
-    "degraded": "Degraded: used, but decoded only in part",
+    "degraded": "Degraded: used, but decoded with errors or only in part",
     "missing": "Missing",
     "unreadable": "Unreadable",
     "excluded": "Excluded by hand",
 }
-PICTURES = {"portrait": "Shown as portrait", "rotated": "Stored rotated", "oblong_pixels": "With pixels that are not square"}
+PICTURES = {
+    "portrait": "Shown as portrait",
+    "rotated": "Stored rotated",
+    "oblong_pixels": "With pixels that are not square",
+    "interlaced": "Interlaced: the first moment of each picture is used",
+}
 PICTURES |= {"hdr": "HDR, shown as SDR", "guessed_colours": "Without a word on their colours, which are guessed"}
 TEXT = {
     "empty": "Empty",
