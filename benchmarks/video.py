@@ -42,7 +42,7 @@ SCENES = {
 }
 SOURCES = [("320x240", "zoom", 30), ("320x240", "chart", 30), ("640x480", "zoom", 20), ("640x480", "chart", 20)]
 SOURCES += [("1280x720", "zoom", 10), ("1280x720", "chart", 10)]
-PARTS = {"probe": "read the packets", "_encode": "run ffmpeg", "_checked": "decode and hash the clip"}
+PARTS = {"probe": "read the packets", "encode": "run ffmpeg", "_checked": "decode and hash the clip"}
 # 224 pixels high and even in width; a portrait video, of which there is none here, would lose its shape.
 PAPERS_SCALE = "scale='if(gt(a,1),2*trunc(oh*a/2),224)':'if(gt(a,1),224,2*trunc(ow*a/2))'"
 
