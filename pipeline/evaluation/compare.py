@@ -12,13 +12,13 @@ import numpy as np
 
 from pipeline.config.schema import Score
 from pipeline.core.files import read_json
-from pipeline.evaluation import embeddings, metrics, ranks
+from pipeline.evaluation import embeddings, metrics, ranks, small
 from pipeline.evaluation.embeddings import Embeddings
 from pipeline.evaluation.ranks import Doubles, Integers
 from pipeline.evaluation.score import gallery_hash
 from pipeline.evaluation.validation import similarities, twin_scores
 
-RECALLS = tuple((way, k) for way in ("t2v", "v2t") for k in metrics.CUTOFFS)
+RECALLS = tuple((way, k) for way in ("t2v", "v2t") for k in small.CUTOFFS)
 NAMES = (*(f"{way}_R{k}" for way, k in RECALLS), "RSum", "probe")
 # Two runs that differ in one of these were not asked the same.
 SAME = {

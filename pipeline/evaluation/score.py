@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.schema import Score
-from pipeline.evaluation import metrics, ranks
+from pipeline.evaluation import metrics, ranks, small
 from pipeline.evaluation.embeddings import Embeddings
 from pipeline.evaluation.validation import similarities, twin_scores
 
@@ -21,7 +21,7 @@ def score(made: Embeddings, *, settings: Score) -> dict[str, Any]:
     t2v = ranks.text_to_video(scores, made.video_of_text, captions=made.caption_id)
     v2t = ranks.video_to_text(scores, made.video_of_text, videos=made.video_id)
     v2c = ranks.video_to_caption(scores, made.video_of_text, videos=made.video_id)
-    empty = metrics.meaningless(len(made.video))
+    empty = small.meaningless(len(made.video))
     return ({"meaningless": empty} if empty else {}) | {
         "queries": len(made.text),
         "gallery": len(made.video),

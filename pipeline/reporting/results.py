@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.core.files import read_json
 from pipeline.core.formatting import count, giga, significant, size, tenth
-from pipeline.evaluation import metrics
+from pipeline.evaluation import small
 
 NEEDED = {
     "metrics.json": "dataset backbone backbone_digest method seed queries gallery gallery_hash missing_hash t2v v2t probe",
@@ -165,7 +165,7 @@ def warnings(results: Sequence[Result], df: pd.DataFrame) -> list[str]:
         if tenth(r.metrics["t2v"].get("R1_optimistic", 0.0)) != tenth(r.metrics["t2v"].get("R1_pessimistic", 0.0))
     }
     ties = [f"Other videos tie with the right one: R@1 of {label} lies between {ends}." for label, ends in reversed(tied.items())]
-    return [*filter(None, [metrics.warning(int(results[0].metrics["gallery"]))]), *ties]
+    return [*filter(None, [small.warning(int(results[0].metrics["gallery"]))]), *ties]
 
 
 def cell(row: "pd.Series[Any]", column: Column, *, deviation: bool = True) -> str:

@@ -11,7 +11,7 @@ from pipeline.config.params import FILE, load_params
 from pipeline.config.parse import parse, refuse_unknown
 from pipeline.config.schema import Params, Score
 from pipeline.core import layout
-from pipeline.evaluation import metrics
+from pipeline.evaluation import small
 from pipeline.evaluation.compare import Difference, Run, compare, load
 from pipeline.stages import guarded
 
@@ -53,7 +53,7 @@ def to_text(about: dict[str, Any], found: Sequence[Difference]) -> str:
             f"Averaged before: {len(seeds)} seed{'s' * (len(seeds) > 1)} of each method ({', '.join(map(str, seeds))}). "
             "What other seeds would change is in no interval and no p value.",
             f"{len(found)} metrics are tested at once: p (Holm) is corrected for that, p is not.",
-            *filter(None, [metrics.warning(about["videos"])]),
+            *filter(None, [small.warning(about["videos"])]),
         ]
     )
 
@@ -63,7 +63,7 @@ def _about(args: argparse.Namespace, run: Run, seeds: Sequence[int], settings: S
     keys = ("dataset", "backbone", "gallery_hash", "missing_hash", "queries")
     about = {"a": args.a, "b": args.b} | {key: run.metrics[key] for key in keys}
     about |= {"videos": len(run.hits), "probe_queries": int(run.sizes[:, 6].sum()), "seeds": list(seeds)}
-    if empty := metrics.meaningless(len(run.hits)):
+    if empty := small.meaningless(len(run.hits)):
         about |= {"meaningless": empty}
     return about | {"resamples": settings.bootstrap, "confidence": settings.confidence, "seed": settings.seed}
 

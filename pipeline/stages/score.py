@@ -8,7 +8,7 @@ from pipeline.config.schema import Score
 from pipeline.config.settings import read
 from pipeline.core import record
 from pipeline.core.files import write_json
-from pipeline.evaluation import embeddings, metrics
+from pipeline.evaluation import embeddings, small
 from pipeline.evaluation.score import score
 from pipeline.stages import add_settings, guarded
 
@@ -26,7 +26,7 @@ def main() -> None:
     found |= {"method": about.pop("run"), "inputs": json.loads(str(about.pop("inputs"))), **about}
     found |= {"missing_hash": record.sha256(args.missing)[:16]}
     write_json(args.metrics, found)
-    if told := metrics.warning(int(found["gallery"])):
+    if told := small.warning(int(found["gallery"])):
         print(told)
 
 

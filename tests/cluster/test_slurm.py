@@ -29,6 +29,7 @@ def running(slurm):
 
 
 def test_the_whole_workflow_in_a_fresh_clone_on_slurm_gives_the_bytes_of_a_local_run(slurm, finished, tmp_path):  # noqa: ARG001
+    (tmp_path / "origin").mkdir()
     origin = under_dvc(fresh(tmp_path / "origin"))
     # `auto` asks for a GPU on a cluster, and the made-up ones are found to be none by torch, which then computes on the CPU.
     origin.edit("params.yaml", lambda text: text.replace("device: cpu", "device: auto") + "\nmachine: {workers: 0}\n")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation import metrics, ranks
+from pipeline.evaluation import metrics, ranks, small
 
 INTERVAL = {"resamples": 500, "confidence": 0.95, "seed": 0}
 
@@ -146,8 +146,8 @@ def test_a_probe_of_ties_only_is_half_for_sure_and_one_of_wins_only_is_not_sure(
 def test_what_means_nothing_in_a_small_gallery_is_said_and_is_full_marks_for_the_worst(gallery, names):
     worst = ranks.rank(-np.eye(gallery, dtype=np.float32), np.arange(gallery), names=[str(n) for n in range(gallery)])
     found = metrics.summary(worst, np.arange(gallery), **INTERVAL)
-    assert metrics.meaningless(gallery) == names == [f"R@{k}" for k in (1, 5, 10) if found[f"R{k}"] == 100]
-    said = metrics.warning(gallery)
+    assert small.meaningless(gallery) == names == [f"R@{k}" for k in (1, 5, 10) if found[f"R{k}"] == 100]
+    said = small.warning(gallery)
     assert bool(said) == bool(names) and all(name in said for name in names)
     if gallery == 2:
         assert said == ("The gallery has 2 videos: R@5 and R@10 are 100 % whatever a method does, and mean nothing; R-Sum holds them, too.")

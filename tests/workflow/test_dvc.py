@@ -84,7 +84,7 @@ def test_a_recorded_run_is_up_to_date_and_a_change_touches_the_same_in_both_tool
     tracked.does("git checkout -q params.yaml")
     edited = ("tail = (1 - confidence) / 2", "tail = (1.0 - confidence) / 2")
     tracked.edit("pipeline/evaluation/metrics.py", lambda text: text.replace(*edited))
-    assert stale(tracked) == {f"evaluate@motion-{method}" for method in METHODS}
+    assert stale(tracked) == {f"evaluate@motion-{method}" for method in METHODS} | {"report@motion"}
     assert tracked.planned() == {"score": 2, "evaluate": 2, "report": 1, "selected": 1}
 
 

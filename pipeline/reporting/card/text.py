@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.core.formatting import significant
 from pipeline.core.layout import SPLITS
-from pipeline.evaluation import metrics
+from pipeline.evaluation import small
 
 UNKNOWN = "not measured"
 STATUS = {
@@ -150,7 +150,7 @@ def _copies(found: Facts | None) -> str:
 
 def _small(splits: Facts) -> list[tuple[str, str]]:
     """What cannot be measured by few videos. On validation it decides between learning rates and epochs."""
-    told = [(split, metrics.warning(splits[split]["videos"])) for split in ("test", "val") if splits[split]["videos"]]
+    told = [(split, small.warning(splits[split]["videos"])) for split in ("test", "val") if splits[split]["videos"]]
     return [("Small galleries", " ".join(f"{split}: {said}" for split, said in told if said))] if any(said for _, said in told) else []
 
 

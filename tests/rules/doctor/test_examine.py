@@ -70,7 +70,7 @@ def test_the_command_says_a_line_each(folder, monkeypatch, capsys):
     ("text", "sentence"),
     [
         (None, "there is no params.yaml"),
-        ("run: [", "ParserError|ScannerError"),
+        ("run: [", "this is no YAML: did not find"),
         (TINY.read_text().replace("[motion]", "[nothing]"), "nothing"),
         (TINY.read_text().replace("  vop: {}", "  vop: {}\n  wop: {}"), "wop"),
         ("epochs: 3", "unknown key 'epochs'"),
@@ -83,7 +83,7 @@ def test_wrong_settings_are_one_line_and_the_rest_is_still_looked_at(folder, mon
         run(monkeypatch, "--json")
     found = json.loads(capsys.readouterr().out)
     assert found["stops"] >= 1 and found["lines"][0]["state"] == "stop" and found["lines"][0]["name"] == "settings"
-    assert any(word in found["lines"][0]["text"] for word in sentence.split("|"))
+    assert sentence in found["lines"][0]["text"]
     assert "locks" in {line["name"] for line in found["lines"]}
 
 
