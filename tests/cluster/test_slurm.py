@@ -39,7 +39,7 @@ def test_the_whole_workflow_in_a_fresh_clone_on_slurm_gives_the_bytes_of_a_local
     said = {command: checkout.does(command) for command in PAGE["Once for a cluster"] if not command.startswith("sacctmgr")}
     partitions, hidden, doctor, plan = said.values()
     assert {"cpu*", "gpu", "scavenge"} <= set(partitions.split()) and hidden == ""
-    assert "Slurm" in doctor and "train" in plan
+    assert "fine     slurm" in doctor and "train" in plan
     # An adapter names its commit, and that of the other run names none.
     checkout.before = ("env", "GIT_DIR=/dev/null")
     planned = (checkout.folder / "params.yaml").read_text()
