@@ -131,6 +131,8 @@ def _bare(name: str) -> str:
 
 def _number(name: str) -> str:
     """Equal for paths in one folder whose names are one number; "" for other names."""
+    if len(name) > LONGEST:  # in a row of zeros the expression begins at each of them
+        return ""
     folder, slash, last = name.rpartition("/")
     number = NUMBER.fullmatch(stem(last))
     return folder + slash + number[1] if number else ""
