@@ -168,7 +168,7 @@ def _contradictions(lines: Sequence[Line]) -> list[tuple[int, str]]:
 
 
 def _splits(lines: Sequence[Line], own: Own, file: str) -> dict[str, str]:
-    """The split of each file without one. All parts of a file are in one split.
+    """The split of each file for its parts without one: what the first of its others names, else drawn for the file as a whole.
 
     Files stand in the order of their places and are cut where the shares end, so that each split has its share, to less than a file.
     A split that no line names has at least one file. A file more, or fewer, moves each cut by one file at most.
@@ -176,14 +176,15 @@ def _splits(lines: Sequence[Line], own: Own, file: str) -> dict[str, str]:
     if len(own.shares) != len(SPLITS) or min(own.shares) < 0 or abs(sum(own.shares) - 1) > 1e-9:
         raise ValueError(f"own.shares is {own.shares}; give three shares that add up to 1, of train, val and test")
     given = {line.split for line in lines if line.split}
-    order = sorted({line.video for line in lines if not line.split}, key=lambda video: (_place(video, own.seed), video))
+    named = {line.video: line.split for line in reversed(lines) if line.split}
+    order = sorted({line.video for line in lines} - named.keys(), key=lambda video: (_place(video, own.seed), video))
     least = [int(split not in given) for split in SPLITS]
     if len(order) < sum(least):
         empty = [split for split in SPLITS if split not in given][len(order)]
         raise ValueError(f"{file}: no video is in {empty}; name a split for some in the column split")
     first = _cut(len(order), own.shares[0], low=least[0], high=len(order) - least[1] - least[2])
     second = _cut(len(order), own.shares[0] + own.shares[1], low=first + least[1], high=len(order) - least[2])
-    return {video: SPLITS[(n >= first) + (n >= second)] for n, video in enumerate(order)}
+    return named | {video: SPLITS[(n >= first) + (n >= second)] for n, video in enumerate(order)}
 
 
 def _cut(files: int, share: float, *, low: int, high: int) -> int:

@@ -54,5 +54,5 @@ def told(marked: Mapping[str, list[str]], *, methods: int) -> str:
     if not others:
         return ""
     if len(others) == methods - 1:
-        return "By R@1, this test set tells no method from the best."
+        return "By R@1, this test set cannot tell any method from the best."
     return f"By R@1, this test set does not tell {best} from {', '.join(others)}."

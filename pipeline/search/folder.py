@@ -19,14 +19,14 @@ from pipeline.config.dataset import ClipFormat
 from pipeline.core import record
 from pipeline.core.files import read_json, write_json
 from pipeline.core.progress import track
-from pipeline.datasets.annotations.matching import OTHERS, PICTURES, TEXTS
+from pipeline.datasets.annotations.matching import BESIDE, PICTURES
 from pipeline.search import contents
 from pipeline.search.contents import Found
 from pipeline.search.index import CLIPS
 from pipeline.video.command import recipe
 from pipeline.video.transcode import transcode
 
-NO_VIDEOS = {*TEXTS, *OTHERS} - {*PICTURES}  # endings of files that are no video
+NO_VIDEOS = BESIDE - {*PICTURES}  # endings of files that are no video
 MAKING = ".making-"  # folders of clips in the making
 
 

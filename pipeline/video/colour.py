@@ -63,11 +63,15 @@ TO_PQ = {"out_color_matrix": "bt2020nc", "out_primaries": "bt2020", "out_transfe
 
 @dataclass(frozen=True)
 class Step:
-    """Filters for a stream's colours, options to read it with, and "" or what is wrong with its colours."""
+    """Filters for a stream's colours, options to read it with, and "" or what is wrong with its colours.
+
+    `opening`: filters that go before any others, where there are some before `filters`.
+    """
 
     filters: tuple[Filter, ...] = ()
     reading: dict[str, str] = field(default_factory=dict)
     reason: str = ""
+    opening: tuple[Filter, ...] = ()
 
 
 AS_IT_IS = Step()
@@ -89,7 +93,7 @@ def step(seen: Sequence[Tags], *, codec: str, index: int, size: tuple[int, int],
         filters = _converted(means[0], rgb=seen[0].rgb, smaller=smaller)
     lacks = dict.fromkeys(lack for found in means for lack in found.lacks)
     reason = f"the colours are taken as untagged in part: their {' and '.join(lacks)} cannot be converted" if lacks else ""
-    return Step(filters, _reading(seen, codec, index), reason)
+    return Step(filters, _reading(seen, codec, index), reason, _opening(seen) if len({found.matrix for found in means}) == 1 else ())
 
 
 def untagged(seen: Sequence[Tags], *, codec: str, index: int, size: tuple[int, int]) -> Step:
@@ -97,7 +101,7 @@ def untagged(seen: Sequence[Tags], *, codec: str, index: int, size: tuple[int, i
     blank = Tags(UNSAID, UNSAID, UNSAID, 0, seen[0].rgb)
     names = _names(blank, _meanings([blank], size)[0])
     reason = "the colours are taken as untagged: they could not be converted as their tags say"
-    return Step((("setparams", names),), _reading(seen, codec, index), reason)
+    return Step((("setparams", names),), _reading(seen, codec, index), reason, _opening(seen))
 
 
 def _smaller(size: tuple[int, int], side: int) -> dict[str, str]:
@@ -120,6 +124,12 @@ def _reading(seen: Sequence[Tags], codec: str, index: int) -> dict[str, str]:
         return {}
     found = {f"colorspace:v:{index}": "unknown"}
     return found | ({f"bsf:v:{index}": WITHOUT_MATRIX[codec]} if codec in WITHOUT_MATRIX else {})
+
+
+def _opening(seen: Sequence[Tags]) -> tuple[Filter, ...]:
+    """Hides a matrix that the plain scaler refuses, though it leaves the colours alone; `Step.filters` name the right one again."""
+    plain = {0, UNSAID, *USUAL_MATRICES}
+    return () if all(tags.matrix in plain for tags in seen) else (("setparams", {"colorspace": BT709}),)
 
 
 def _named(seen: Sequence[Tags], found: Meaning) -> tuple[Filter, ...]:

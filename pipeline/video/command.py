@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,9 @@ def command(
         reading |= {"xerror": None, "err_detect": "explode"}
     if cut.origin is not None:
         reading |= {"copyts": None, "seek_timestamp": 1, "noaccurate_seek": None, "ss": f"{cut.origin + cut.start - LEAD:.6f}"}
-    picture = _at_rate(one_moment(ffmpeg.input(f"file:{source}", **reading)[f"v:{index}"], fields), cut, settings)
-    for name, options in colours.filters:
-        picture = picture.filter(name, **options)
+    picture = ffmpeg.input(f"file:{source}", **reading)[f"v:{index}"]
+    picture = _through(picture, colours.opening if fields.two else ())
+    picture = _through(_at_rate(one_moment(picture, fields), cut, settings), colours.filters)
     # One thread, and no version or date in the file: equal input gives equal bytes. A slower preset than `veryfast` doubles the time of
     # small videos for 1 to 2 dB of 46 and files that are not smaller (docs/results/data.md).
     writing: dict[str, Any] = {"c:v": "libx264", "preset": "veryfast", "crf": settings.crf, "threads": 1}
@@ -83,6 +84,12 @@ def command(
     quiet = ("-hide_banner", "-nostdin", "-v", "error", "-filter_complex_threads", "1")
     arguments: list[str] = clip.global_args(*quiet).overwrite_output().compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
     return arguments
+
+
+def _through(picture: Any, filters: Sequence[colour.Filter]) -> Any:
+    for name, options in filters:
+        picture = picture.filter(name, **options)
+    return picture
 
 
 def _at_rate(picture: Any, cut: Cut, settings: ClipFormat) -> Any:

@@ -44,6 +44,11 @@ class Fields:
     order: str = PROGRESSIVE
     marked: bool = False  # whether pictures say it themselves, so that others between them can be left alone
 
+    @property
+    def two(self) -> bool:
+        """Whether pictures show two moments."""
+        return self.order in (TOP, BOTTOM)
+
 
 WHOLE = Fields()  # each picture shows one moment
 
@@ -161,7 +166,7 @@ def _frames(stream: VideoStream, packet: "Packet[VideoStream] | None") -> list[V
 
 def one_moment(picture: Any, fields: Fields) -> Any:
     """The stream `picture` of ffmpeg's filters with the earlier moment of each of its pictures; untouched if they have one only."""
-    if fields.order not in (TOP, BOTTOM):
+    if not fields.two:
         return picture
     # A picture of another size later in the stream would be too large for the filter; this one lets the usual ones pass as they are.
     picture = picture.filter("scale")

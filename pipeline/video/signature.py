@@ -10,22 +10,22 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 PARTS = 8  # of the clip's time, at most
-SIDE = 8  # fields of a picture's height, and of its width, whose brightness is taken; of colour half as many
+SIDE = 8  # tiles of a picture's height, and of its width, whose brightness is taken; of colour half as many
 BRIGHT = SIDE**2
-FIELDS = BRIGHT + BRIGHT // 2
+TILES = BRIGHT + BRIGHT // 2
 HEAD = 4  # bytes that hold the number of frames
 
-Fields = NDArray[np.uint8]
+Tiles = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Signatures:
-    """Of N clips: their `frames` (N,), frames a part `size` (N,), whole `parts` (N,), and `fields` (N, PARTS, FIELDS), 0 after these."""
+    """Of N clips: their `frames` (N,), frames a part `size` (N,), whole `parts` (N,), and `tiles` (N, PARTS, TILES), 0 after these."""
 
     frames: NDArray[np.int64]
     size: NDArray[np.int64]
     parts: NDArray[np.int64]
-    fields: Fields
+    tiles: Tiles
 
 
 class Small:
@@ -34,10 +34,10 @@ class Small:
     def __init__(self) -> None:
         self._scaler = VideoReformatter()
 
-    def __call__(self, frame: VideoFrame) -> Fields:
-        """The fields (FIELDS,) of a frame: their mean brightness row by row, then the two differences of colour."""
+    def __call__(self, frame: VideoFrame) -> Tiles:
+        """The tiles (TILES,) of a frame: their mean brightness row by row, then the two differences of colour."""
         small = self._scaler.reformat(frame, SIDE, SIDE, "yuv420p", interpolation="AREA")
-        return np.asarray(small.to_ndarray(), np.uint8).reshape(FIELDS)
+        return np.asarray(small.to_ndarray(), np.uint8).reshape(TILES)
 
 
 def part_size(frames: int) -> int:
@@ -49,11 +49,11 @@ def part_size(frames: int) -> int:
     return 1 << max(0, (frames - 1).bit_length() - (PARTS - 1).bit_length())
 
 
-def signature(frames: Sequence[Fields]) -> str:
-    """Text of the signature: the number of frames, and the fields (FIELDS,) of all frames averaged over each whole part of the time."""
+def signature(frames: Sequence[Tiles]) -> str:
+    """Text of the signature: the number of frames, and the tiles (TILES,) of all frames averaged over each whole part of the time."""
     size = part_size(len(frames))
     parts = len(frames) // size
-    means = np.asarray(frames[: parts * size], np.float64).reshape(parts, size, FIELDS).mean(axis=1)
+    means = np.asarray(frames[: parts * size], np.float64).reshape(parts, size, TILES).mean(axis=1)
     return base64.b64encode(len(frames).to_bytes(HEAD, "little") + np.rint(means).astype(np.uint8).tobytes()).decode()
 
 
@@ -61,9 +61,9 @@ def signatures(texts: Sequence[str]) -> Signatures:
     """The signatures that these texts hold."""
     raw = [base64.b64decode(text) for text in texts]
     frames = [int.from_bytes(one[:HEAD], "little") for one in raw]
-    fields, parts = np.zeros((len(raw), PARTS, FIELDS), np.uint8), np.zeros(len(raw), np.int64)
+    tiles, parts = np.zeros((len(raw), PARTS, TILES), np.uint8), np.zeros(len(raw), np.int64)
     for n, one in enumerate(raw):
-        seen = np.frombuffer(one, np.uint8, offset=HEAD).reshape(-1, FIELDS)
+        seen = np.frombuffer(one, np.uint8, offset=HEAD).reshape(-1, TILES)
         parts[n] = len(seen)
-        fields[n, : len(seen)] = seen
-    return Signatures(np.array(frames, np.int64), np.array([part_size(n) for n in frames], np.int64), parts, fields)
+        tiles[n, : len(seen)] = seen
+    return Signatures(np.array(frames, np.int64), np.array([part_size(n) for n in frames], np.int64), parts, tiles)

@@ -8,6 +8,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from pipeline.video.formats import picture, still
+
 STILLS = ("mjpeg", "png", "bmp", "webp", "tiff", "gif")  # codecs of pictures that stand alone
 FEW = 5  # times fewer of them than another stream has pictures: previews that nothing marks as such
 # Covers, previews for the bar of a player, and tiles or layers that make a picture with another stream only.
@@ -17,6 +19,8 @@ NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.
 def candidates(container: InputContainer, path: Path) -> list[VideoStream]:
     """The streams that may be the film, in the order of the file. ValueError if there is none that can be decoded."""
     films = [stream for stream in container.streams.video if not stream.disposition & NO_FILM]
+    if not films and picture(path):  # of tiles, as phones store photos
+        raise still(path)
     if not films:
         raise ValueError(f"{path.name} holds no video stream")
     # PyAV has no codec context for a stream that FFmpeg has no decoder for.

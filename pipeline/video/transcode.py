@@ -16,7 +16,7 @@ from pipeline.video.command import Cut, count, recipe, version
 from pipeline.video.encode import encode, is_empty, readable
 from pipeline.video.formats import picture, still
 from pipeline.video.probe import Probe, opened, probe
-from pipeline.video.signature import Fields, Small, signature
+from pipeline.video.signature import Small, Tiles, signature
 from pipeline.video.tags import columns
 
 TIMEOUT = 600.0  # seconds a pass
@@ -172,7 +172,7 @@ def _decoded(part: Path, settings: ClipFormat) -> tuple[int, int, int, str]:
             raise ValueError("the clip does not hold exactly one H.264 stream")
         stream, small = streams.video[0], Small()
         stream.thread_count = 1
-        seen: list[Fields] = []
+        seen: list[Tiles] = []
         try:
             for frame in container.decode(stream):
                 if frame.time is None or frame.is_corrupt or abs(frame.time * settings.fps - len(seen)) > 0.01:

@@ -79,6 +79,17 @@ def test_parts_of_a_long_video_are_videos_and_stay_in_one_split(place):
     assert parts.loc["sub/b c.mkv", "end"] == 3 and parts.loc["-x.avi"].isna().all()
 
 
+def test_a_part_without_a_split_is_where_another_part_of_its_file_is_named_to_be(place):
+    named = "a.mp4,1,,0,1\na.mp4,2,test,1,2\na.mp4,3,,2,3\n-x.avi,b,val,,\nnoending,c,train,0,1\nnoending,d,train,1,2\n"
+    for seed in range(5):
+        videos, _ = made(place, f"video,caption,split,start,end\n{named}", seed=seed)
+        assert videos.groupby("src_path")["split"].unique().map(list).to_dict() == {
+            "a.mp4": ["test"],
+            "-x.avi": ["val"],
+            "noending": ["train"],
+        }
+
+
 def home(place, names, **own):
     """The split of each of these files, which no line names."""
     for name in names:

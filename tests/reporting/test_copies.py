@@ -9,7 +9,7 @@ import pytest
 from pipeline.config.dataset import Clips
 from pipeline.reporting.card import page
 from pipeline.reporting.card import text as card_text
-from pipeline.video.signature import FIELDS, HEAD, PARTS, signature, signatures
+from pipeline.video.signature import HEAD, PARTS, TILES, signature, signatures
 from pipeline.video.transcode import transcode
 from tests.reporting import test_card
 from tests.video.numbered import make
@@ -90,10 +90,10 @@ def test_where_no_clip_was_looked_at_nothing_is_said_to_be_unique():
 
 
 def film(rng, number, *, dark=0.0):
-    """Signatures (number, PARTS, FIELDS) of as many films, smooth in space and time as films are, in levels."""
+    """Signatures (number, PARTS, TILES) of as many films, smooth in space and time as films are, in levels."""
     coarse = rng.normal(0, 30, (number, 1, 4, 4)) + rng.normal(0, 12, (number, PARTS, 4, 4))
     bright = np.kron(coarse, np.ones((1, 1, 2, 2))).reshape(number, PARTS, -1) + rng.normal(110, 30, (number, 1, 1))
-    colour = 128 + rng.normal(0, 10, (number, 1, FIELDS - bright.shape[2])) + rng.normal(0, 3, (number, PARTS, 1))
+    colour = 128 + rng.normal(0, 10, (number, 1, TILES - bright.shape[2])) + rng.normal(0, 3, (number, PARTS, 1))
     return np.concatenate([bright * (1 - dark), colour], axis=2)
 
 
@@ -117,17 +117,17 @@ def test_every_copy_is_found_among_few_and_among_many(number, copied):
 
 
 def test_a_signature_is_the_mean_of_each_part_of_the_time():
-    ramp = np.arange(100)[:, None] * np.ones((1, FIELDS))
+    ramp = np.arange(100)[:, None] * np.ones((1, TILES))
     for number, size, means in ((1, 1, [0]), (8, 1, range(8)), (9, 2, [0, 2, 4, 6]), (17, 4, [2, 6, 10, 14]), (64, 8, range(4, 64, 8))):
         found = signatures([signature(list(ramp[:number]))])
         assert (found.frames[0], found.size[0], found.parts[0]) == (number, size, len(means))
-        assert found.fields[0, : len(means), 0].tolist() == list(means) and not found.fields[0, len(means) :].any()
+        assert found.tiles[0, : len(means), 0].tolist() == list(means) and not found.tiles[0, len(means) :].any()
 
 
 @pytest.mark.parametrize("number", [2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 200])
 def test_a_copy_may_be_a_frame_longer_whatever_the_number_of_frames(number):
     rng = np.random.default_rng(number)
-    frames = np.clip(np.cumsum(rng.normal(0, 12, (number + 1, FIELDS)), axis=0) + 128, 0, 255)
+    frames = np.clip(np.cumsum(rng.normal(0, 12, (number + 1, TILES)), axis=0) + 128, 0, 255)
     videos = [test_card.video("a", signature=signature(list(frames))), test_card.video("b", signature=signature(list(frames[:-1])))]
     assert near(videos)["first"] == [[["a", "train"], ["b", "train"]]]
     turned = test_card.video("b", signature=signature(list(frames[::-1])))

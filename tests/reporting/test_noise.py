@@ -57,7 +57,7 @@ def test_one_video_more_is_noise_and_both_are_named():
     found = {"worst": [made(np.arange(200) < 60)], "b": [made(np.arange(200) < 120)], "a": [made(np.arange(200) < 121)]}
     assert alike(found) == ["a", "b"]
     assert noise.told({"t2v_R1": ["a", "b"]}, methods=3) == "By R@1, this test set does not tell a from b."
-    assert noise.told({"t2v_R1": ["a", "b"]}, methods=2) == "By R@1, this test set tells no method from the best."
+    assert noise.told({"t2v_R1": ["a", "b"]}, methods=2) == "By R@1, this test set cannot tell any method from the best."
 
 
 @pytest.mark.parametrize("videos", [1, 2, 5])
@@ -75,7 +75,7 @@ def test_the_test_is_paired_so_a_small_but_steady_gain_is_found():
 
 
 def test_many_methods_are_many_chances():
-    """Twenty methods of one quality: the luckiest is told from the rest in one table of twenty at most."""
+    """Eight methods of one quality: the luckiest is told from the rest in one table of twenty at most."""
     rng, crowned = np.random.default_rng(0), 0
     for _ in range(20):
         found = {f"m{n}": [made(rng.random(60) < 0.5)] for n in range(8)}
@@ -118,7 +118,7 @@ def test_the_page_marks_all_that_are_alike_and_none_where_that_is_everybody(runs
     assert bold(render(runs, everybody)) == plain
     assert bold(render(runs, {"t2v_R1": ["large", "small"]})) == plain + 2
     assert bold(render(runs, {"t2v_R1": ["large"]})) == plain + 1
-    nobody = "Highest R@1: 30.0 %. By R@1, this test set tells no method from the best."
+    nobody = "Highest R@1: 30.0 %. By R@1, this test set cannot tell any method from the best."
     assert nobody in render(runs, everybody) and "Highest R@1: <strong>large, 30.0 %</strong>" in render(runs, {})
     assert "does not tell large from small." in render(runs, {"t2v_R1": ["large", "small"]})
 
@@ -140,7 +140,7 @@ def test_a_small_gallery_and_ties_are_told_on_the_page_and_below_both_tables(run
     said = report.warnings(results, df)
     assert said[0].startswith("The gallery has 2 videos: R@5 and R@10 are 100 % whatever a method does")
     assert said[1:] == ["Other videos tie with the right one: R@1 of small lies between 0.0 and 50.0 %."]
-    assert render(results, {}).count("<strong>Mind.</strong>") == 2
+    assert render(results, {}).count("<strong>Note.</strong>") == 2
     for text in (report.to_markdown(df, notes=said), report.to_text(df, notes=said)):
         assert all(sentence in text for sentence in said)
     assert "R@10 is 100 %" in report.warnings(runs, report.table(runs))[0]  # of six videos

@@ -51,6 +51,24 @@ def test_interlaced_pictures_come_out_with_one_moment_each(tmp_path, name, then,
     assert combs(tmp_path / "clip.mp4") < 1
 
 
+@pytest.mark.parametrize(("tags", "reason"), [
+    ("matrix_coefficients=8", ""),  # YCgCo
+    ("matrix_coefficients=14:colour_primaries=9:transfer_characteristics=16", ""),  # ICtCp
+    ("matrix_coefficients=10:colour_primaries=9:transfer_characteristics=14", ""),  # constant luminance
+    ("matrix_coefficients=9:colour_primaries=9:transfer_characteristics=18", ""),  # HLG
+    ("matrix_coefficients=11", "the colours are taken as untagged in part: their matrix smpte2085 cannot be converted"),
+])  # fmt: skip
+def test_interlaced_pictures_of_unusual_colours(tmp_path, tags, reason):
+    source = film(tmp_path / "a.mp4", *MARKED, "-bsf:v", f"h264_metadata={tags}", then=TOP)
+    row = transcode(source, tmp_path / "clip.mp4", settings=SETTINGS)
+    assert (row["field_order"], row["reason"], row["out_frames"]) == ("tff", reason, 5)
+    # The same pictures, stored with one moment each.
+    whole = film(tmp_path / "b.mkv", *X264, "-bsf:v", f"h264_metadata={tags}", rate=25)
+    transcode(whole, tmp_path / "whole.mp4", settings=SETTINGS)
+    for ours, right in zip(pictures(tmp_path / "clip.mp4"), pictures(tmp_path / "whole.mp4"), strict=True):
+        assert np.abs(ours - right).mean() < 2
+
+
 def test_the_moment_is_the_one_that_the_picture_starts_with(tmp_path):
     source = film(tmp_path / "a.mkv", *MARKED, then=TOP)
     still = film(tmp_path / "b.mkv", *X264, rate=25)

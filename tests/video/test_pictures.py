@@ -1,5 +1,7 @@
 """Pictures that move are videos like others, whatever their name; those that do not are refused, and the reason says so."""
 
+import struct
+
 import pytest
 
 from pipeline.config.dataset import Clips
@@ -78,6 +80,54 @@ def test_a_picture_that_does_not_move_is_refused_by_that_name(tmp_path, name):
     row = transcode(tmp_path / name, tmp_path / "clip.mp4", settings=SMALL)
     assert (row["status"], row["reason"]) == ("unreadable", f"{name} is a still picture ({kind}), and no video")
     assert not (tmp_path / "clip.mp4").exists()
+
+
+def box(kind, *content, version=None):
+    body = (b"" if version is None else struct.pack(">I", version << 24)) + b"".join(content)
+    return struct.pack(">I", len(body) + 8) + kind + body
+
+
+def tiled(path, one):
+    """The picture of an AVIF file twice, side by side, as tiles of a larger one."""
+    data = one.read_bytes()
+
+    def found(kind):
+        place = data.index(kind) - 4
+        return data[place : place + int.from_bytes(data[place : place + 4])]
+
+    pixels, size, coded = found(b"av1C"), found(b"ispe"), found(b"mdat")
+    width, height = struct.unpack(">II", size[12:])
+    grid = struct.pack(">BBBBHH", 0, 0, 0, 1, 2 * width, height)
+    kinds = [box(b"infe", struct.pack(">HH", n, 0), kind, b"\0", version=2) for n, kind in ((1, b"grid"), (2, b"av01"), (3, b"av01"))]
+    begin = box(b"ftyp", b"avif", bytes(4), b"avifmif1miaf")
+
+    def meta(place):
+        places = [(1, 1, 0, 1, 0, len(grid)), *((n, 0, 0, 1, place, len(coded) - 8) for n in (2, 3))]
+        properties = [(1, 1, 3), (2, 2, 0x81, 2), (3, 2, 0x81, 2)]
+        return box(
+            b"meta",
+            box(b"hdlr", bytes(4), b"pict", bytes(13), version=0),
+            box(b"pitm", struct.pack(">H", 1), version=0),
+            box(b"iinf", struct.pack(">H", 3), *kinds, version=0),
+            box(b"iref", box(b"dimg", struct.pack(">HHHH", 1, 2, 2, 3)), version=0),
+            box(b"iloc", struct.pack(">BBH", 0x44, 0, 3), *(struct.pack(">HHHHII", *item) for item in places), version=1),
+            box(
+                b"iprp",
+                box(b"ipco", pixels, size, box(b"ispe", struct.pack(">II", 2 * width, height), version=0)),
+                box(b"ipma", struct.pack(">I", 3), *(struct.pack(f">H{len(p) - 1}B", *p) for p in properties), version=0),
+            ),
+            box(b"idat", grid),
+            version=0,
+        )
+
+    path.write_bytes(begin + meta(len(begin) + len(meta(0)) + 8) + coded)
+
+
+def test_a_photo_that_is_stored_in_tiles_is_a_still_picture(tmp_path):
+    run("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.1", "-frames:v", "1", *STILL["a.avif"][1], tmp_path / "one.avif")
+    tiled(tmp_path / "a.avif", tmp_path / "one.avif")
+    row = transcode(tmp_path / "a.avif", tmp_path / "clip.mp4", settings=SMALL)
+    assert (row["status"], row["reason"]) == ("unreadable", "a.avif is a still picture (AVIF), and no video")
 
 
 def test_a_video_of_one_picture_stays_a_video(tmp_path):

@@ -10,11 +10,13 @@ from pipeline.datasets.annotations.rows import listed
 
 TEXTS = ("txt", "json", "jsonl", "csv", "tsv", "xml", "html", "md", "log", "nfo", "ini", "yaml", "pdf", "url", "description")
 SUBTITLES = ("srt", "vtt", "ass", "ssa", "sub", "idx", "sbv", "lrc", "ttml", "srv1", "srv2", "srv3", "json3")
-# Beside a video of a benchmark they are its previews; elsewhere only the content says whether they move.
-PICTURES = ("jpg", "jpeg", "png", "apng", "webp", "gif", "avif", "heic", "heif", "bmp", "tif", "tiff")
+# Beside a video of a benchmark these are its previews; elsewhere only the content says whether one moves.
+MOVING = ("gif", "webp", "png", "apng", "avif", "heic", "heif")  # or may
+PICTURES = (*MOVING, "jpg", "jpeg", "bmp", "tif", "tiff")
 SOUNDS = ("wav", "mp3", "m4a", "aac", "flac", "opus")
 PARTS = ("part", "ytdl", "crdownload", "aria2", "torrent", "tmp", "bak", "md5", "sha256")
-OTHERS = (*SUBTITLES, *PICTURES, *SOUNDS, *PARTS, "thm", "aae", "db", "npy", "npz", "pkl", "zip", "tar", "gz", "7z", "rar", "xlsx")
+OTHERS = ("thm", "aae", "db", "npy", "npz", "pkl", "zip", "tar", "gz", "7z", "rar", "xlsx")
+BESIDE = frozenset((*TEXTS, *SUBTITLES, *PICTURES, *SOUNDS, *PARTS, *OTHERS))  # endings of what lies beside videos
 # At least one letter: the times in a name of LSMDC are not endings.
 ENDING = re.compile(r"\.(?=[0-9]*[A-Za-z])[0-9A-Za-z]{2,5}$")
 
@@ -57,4 +59,4 @@ def _one(found: list[Path], official: str, name: str) -> Path | None:
 
 
 def is_video(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and path.suffix[1:].lower() not in (*TEXTS, *OTHERS)
+    return path.is_file() and not path.name.startswith(".") and path.suffix[1:].lower() not in BESIDE

@@ -10,11 +10,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from pipeline.datasets.annotations.letters import blank, escaped, folded, shown
-from pipeline.datasets.annotations.matching import OTHERS, TEXTS, stem
+from pipeline.datasets.annotations.matching import BESIDE, MOVING, stem
 
-# Pictures that can move: meant by a name without its ending where no film has that name, or the film's thumbnail.
-MOVING = ("gif", "webp", "png", "apng", "avif", "heic", "heif")
-BESIDE = {*TEXTS, *OTHERS}
 HINTS = 20  # names that a look for something near is worth: more mistakes are not shown
 AROUND = 50  # names before and behind one that are compared with it
 LONGEST = 500  # characters of a name that others are compared with
@@ -131,13 +128,18 @@ def _bare(name: str) -> str:
 
 def _number(name: str) -> str:
     """Equal for paths in one folder whose names are one number; "" for other names."""
+    if len(name) > LONGEST:  # in a row of zeros the expression begins at each of them
+        return ""
     folder, slash, last = name.rpartition("/")
     number = NUMBER.fullmatch(stem(last))
     return folder + slash + number[1] if number else ""
 
 
 def _rank(name: str) -> int:
-    """Whether a name without its ending means this file: 0 a film, 1 a picture that may move, 2 something that lies beside a video."""
+    """Whether a name without its ending means this file: 0 a film, 1 a picture that may move, 2 something that lies beside a video.
+
+    A picture that may move is perhaps the thumbnail of a film with its name.
+    """
     _, dot, ending = name.lower().rpartition(".")
     return 0 if not dot else 1 if ending in MOVING else 2 if ending in BESIDE else 0
 

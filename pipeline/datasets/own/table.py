@@ -41,7 +41,7 @@ def seconds(cell: str) -> float:
         hours, minutes, rest = int(clock[1] or 0), int(clock[2]), float(clock[3].replace(",", "."))
         value = 3600 * hours + 60 * minutes + rest if rest < 60 and (minutes < 60 or not clock[1]) else math.nan
     else:
-        value = float(cell)
+        value = math.nan if "_" in cell else float(cell)  # Python's own way to write 15 as 1_5
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{cell!r} is no time")
     return abs(value)  # -0 is 0

@@ -1,6 +1,6 @@
 """Copies of one film that differ as files: in another container or size, or encoded again. Found by the signatures of their clips.
 
-N clips, P parts of time, F fields (`pipeline.video.signature`). Numbers are levels of brightness or colour, of 255.
+N clips, P parts of time, F tiles (`pipeline.video.signature`). Numbers are levels of brightness or colour, of 255.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.video.signature import BRIGHT, FIELDS, PARTS, SIDE, Fields, Signatures, signatures
+from pipeline.video.signature import BRIGHT, PARTS, SIDE, TILES, Signatures, Tiles, signatures
 
 # So much for the coding, and so large a share of the clip's own deviation. Copies of 26 films, at half the size, in other codecs and at
 # other rates, took a hundredth of that share at rest and a tenth in motion; short clips of other rates take half in motion. Two different
@@ -52,7 +52,7 @@ def _moves(looks: Signatures) -> NDArray[np.bool_]:
     found = np.zeros(len(looks.parts), bool)
     for parts in np.unique(looks.parts):
         for rows in _thousands(np.flatnonzero(looks.parts == parts)):
-            moving = _moving(looks.fields[rows, :parts, :BRIGHT])
+            moving = _moving(looks.tiles[rows, :parts, :BRIGHT])
             found[rows] = _size(moving - moving.mean(axis=2, keepdims=True)) >= MOVES
     return found
 
@@ -65,26 +65,26 @@ def _alike(looks: Signatures, moves: NDArray[np.bool_]) -> Iterator[tuple[int, i
     for size in np.unique(looks.size):
         own = np.flatnonzero(moves & (looks.size == size))
         full = np.flatnonzero(moves & (2 * looks.size == size) & (looks.parts == PARTS))
-        twice = looks.fields[full].reshape(len(full), PARTS // 2, 2, FIELDS).mean(axis=2)
-        halved = np.zeros((len(full), PARTS, FIELDS), np.uint8)
+        twice = looks.tiles[full].reshape(len(full), PARTS // 2, 2, TILES).mean(axis=2)
+        halved = np.zeros((len(full), PARTS, TILES), np.uint8)
         halved[:, : PARTS // 2] = np.rint(twice)
         rows, parts = np.concatenate([own, full]), np.concatenate([looks.parts[own], np.full(len(full), PARTS // 2)])
-        fields, frames = np.concatenate([looks.fields[own], halved]), looks.frames[rows]
-        for a, b in _candidates(fields, parts):
+        tiles, frames = np.concatenate([looks.tiles[own], halved]), looks.frames[rows]
+        for a, b in _candidates(tiles, parts):
             apart = np.abs(frames[a] - frames[b]) <= LONGER[0] + LONGER[1] * np.minimum(frames[a], frames[b])
             a, b = a[apart], b[apart]
-            same = _same(fields, a, b, parts=np.minimum(parts[a], parts[b]))
+            same = _same(tiles, a, b, parts=np.minimum(parts[a], parts[b]))
             yield from zip(rows[a[same]].tolist(), rows[b[same]].tolist(), strict=True)
 
 
-def _candidates(fields: Fields, parts: NDArray[np.int64]) -> Iterator[tuple[Rows, Rows]]:
-    """Pairs whose first parts are alike in 4 x 4 fields of brightness; whatever is alike in all fields is among them.
+def _candidates(tiles: Tiles, parts: NDArray[np.int64]) -> Iterator[tuple[Rows, Rows]]:
+    """Pairs whose first parts are alike in 4 x 4 tiles of brightness; whatever is alike in all tiles is among them.
 
     Clips stand in the order of their brightness, so each is compared with those that are hardly brighter only, and most of these are
     told apart by one difference more. 10,000 clips take seconds, 100,000 some minutes.
     """
     half, first = PARTS // 2, np.minimum(parts, PARTS // 2)
-    rest = fields[:, :half, :BRIGHT].sum(axis=1, dtype=np.float32) / first[:, None].astype(np.float32)
+    rest = tiles[:, :half, :BRIGHT].sum(axis=1, dtype=np.float32) / first[:, None].astype(np.float32)
     coarse = rest.reshape(-1, SIDE // 2, 2, SIDE // 2, 2).mean(axis=(2, 4))
     order = np.argsort(coarse.mean(axis=(1, 2)), kind="stable")
     coarse = coarse[order]
@@ -98,13 +98,13 @@ def _candidates(fields: Fields, parts: NDArray[np.int64]) -> Iterator[tuple[Rows
         yield order[rows], order[rows + step]
 
 
-def _same(fields: Fields, a: Rows, b: Rows, *, parts: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _same(tiles: Tiles, a: Rows, b: Rows, *, parts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether clips `a` and `b` (M,) differ by no more than copies do in their `parts` (M,): brightness and colour, at rest and moving."""
     same = np.ones(len(a), bool)
     for number in np.unique(parts):
         for rows in _thousands(np.flatnonzero(parts == number)):
             for kind in (slice(0, BRIGHT), slice(BRIGHT, None)):
-                one, other = (fields[n[rows], :number, kind] for n in (a, b))
+                one, other = (tiles[n[rows], :number, kind] for n in (a, b))
                 rest, moving = (one.mean(axis=1), other.mean(axis=1)), (_moving(one), _moving(other))
                 same[rows] &= _close(*rest, allowed=LEVELS["rest"]) & _close(*moving, allowed=LEVELS["moving"])
     return same
@@ -115,9 +115,9 @@ def _close(one: Floats, other: Floats, *, allowed: tuple[float, float]) -> NDArr
     return np.asarray(_size(one - other) <= least + share * np.minimum(_deviation(one), _deviation(other)))
 
 
-def _moving(fields: Fields) -> Floats:
+def _moving(tiles: Tiles) -> Floats:
     """What differs from the mean over time: (M, P, F) of the same."""
-    return np.asarray(fields - fields.mean(axis=1, keepdims=True, dtype=np.float32), np.float32)
+    return np.asarray(tiles - tiles.mean(axis=1, keepdims=True, dtype=np.float32), np.float32)
 
 
 def _thousands(rows: Rows) -> list[Rows]:

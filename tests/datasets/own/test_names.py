@@ -1,5 +1,6 @@
 """Which file a cell means: what lies beside a video, other letters of the same look, numbers that a spreadsheet has shortened."""
 
+import time
 import unicodedata
 
 import pytest
@@ -89,6 +90,12 @@ def test_the_files_are_gone_through_once_whatever_is_written(monkeypatch):
     assert len(keys) <= 3 * 300 + 2 * 600 + names.HINTS, (
         "two indexes and the neighbours, and each name that is written, with and without its ending"
     )
+
+
+def test_a_long_row_of_zeros_is_no_number_and_takes_no_time():
+    begin = time.process_time()
+    assert Names(iter(["01.mp4"])).find("0" * 100_000 + "x")[1].startswith("there is no video '000")
+    assert time.process_time() - begin < 5
 
 
 def test_only_the_mistakes_that_are_shown_are_compared_with_other_names(monkeypatch):

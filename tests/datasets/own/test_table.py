@@ -55,7 +55,7 @@ def test_times_are_seconds_or_what_a_clock_shows(place, cell, seconds):
     assert lines[0].start == lines[2].end == seconds and math.isnan(lines[1].start)
 
 
-@pytest.mark.parametrize("cell", ["0:60", "1:60:00", "1:2:3:4", "-1:00", "1:00:", "1.000,5", "inf", "1 s", "x", "٣:00", "1:1e1"])
+@pytest.mark.parametrize("cell", ["0:60", "1:60:00", "1:2:3:4", "-1:00", "1:00:", "1.000,5", "inf", "1 s", "x", "1_5", "٣:00", "1:1e1"])
 def test_what_is_no_time_is_a_mistake(place, cell):
     said = place.refused(f"video;caption;start\na.mp4;one;\nb.mp4;two;{cell}\nc.mp4;three;\n")
     assert said == f"1 mistakes:\n  line 3: start is {cell!r}; give seconds, for example 12.5, or a time such as 00:01:02.5"
