@@ -65,9 +65,10 @@ def test_experiments_of_a_queue_share_slurm_and_leave_the_jobs_of_each_other_alo
 def test_an_experiment_that_is_killed_ends_its_slurm_jobs(slurm, tracked):  # noqa: F811
     tracked.warm = False
     tracked.does('sed -i "s/vop: {}/vop: {train: {lr: 1.0e-2, epochs: 400}}/" params.yaml && git commit -q -a -m long')
-    typed(tracked, SWEEP.replace("=0.003,0.03", "=0.003"), START, **HERE)
+    # What the worker in the background says would be waited for to its end.
+    typed(tracked, SWEEP.replace("=0.003,0.03", "=0.003"), f"{START} > started.txt 2>&1", **HERE)
     until(lambda: [state for _, state, _ in sent(slurm, "train") if state == "RUNNING"], seconds=240, what="a training")
-    (name,) = re.findall(r"^\w+ +(\S+) .*Running", tracked.does("dvc queue status"), flags=re.MULTILINE)
+    (name,) = re.findall(r"^(\w+) .*Running", tracked.does("dvc queue status"), flags=re.MULTILINE)
     typed(tracked, KILL, **{"<name>": name})
     until(lambda: [state for _, state, _ in sent(slurm, "train")] == ["CANCELLED"], seconds=60, what="the end of its job")
     until(lambda: "Running" not in tracked.does("dvc queue status"), seconds=60, what="the end of the experiment")
