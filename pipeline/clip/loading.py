@@ -52,7 +52,8 @@ def _load(model: open_clip.CLIP, path: Path) -> None:
     if "logit_scale" in state and state["logit_scale"].numel() == 1:  # a number, or a list of one
         state["logit_scale"] = state["logit_scale"].reshape(own["logit_scale"].shape)
     if wrong := _differences(own, state):
-        raise ValueError(f"{form}, {'; '.join(wrong)}; name the architecture of this file, or a file of this architecture's weights alone")
+        remedy = "set backbone.name to the architecture of this file, or backbone.weights to a file of this architecture alone"
+        raise ValueError(f"{form}, {'; '.join(wrong)}; {remedy}")
     model.load_state_dict(state)
     if "," in form:
         print(f"{path}: {form}", file=sys.stderr, flush=True)
@@ -97,7 +98,7 @@ def build(name: str) -> open_clip.CLIP:
         if config[f"{tower}_cfg"].get(key):
             raise ValueError(f"backbone {name}: a {kind} tower cannot be run block by block; use a plain ViT CLIP")
     if "multimodal_cfg" in config:
-        raise ValueError(f"backbone {name} is a CoCa, which CLIP's towers alone are not: it has a caption decoder; use a plain ViT CLIP")
+        raise ValueError(f"backbone {name} is a CoCa, whose features are trained for a caption decoder, too; use a plain ViT CLIP")
     if isinstance(config["vision_cfg"].get("layers"), list):
         raise ValueError(f"backbone {name}: a ResNet vision tower has no blocks to attach to; use a plain ViT CLIP")
     config.pop("custom_text", None)

@@ -26,7 +26,7 @@ def test_weights_for_another_activation_are_refused_with_the_right_name(tag):
         ("xlm-roberta-base-ViT-B-32", "a HF text tower"),
         ("ViT-B-16-SigLIP", "a timm tower"),
         ("coca_ViT-B-32", "coca_ViT-B-32 is a CoCa"),
-        ("coca_base", "backbone coca_base is a CoCa, .* it has a caption decoder; use a plain ViT CLIP"),
+        ("coca_base", "backbone coca_base is a CoCa, .* caption decoder, too; use a plain ViT CLIP"),
         ("hf-hub:laion/CLIP-ViT-B-32", "'hf-hub:laion/CLIP-ViT-B-32' is a place and not an architecture; set backbone.name to its arch"),
         ("local-dir:/nowhere", "'local-dir:/nowhere' is a place and not an architecture"),
         ("ViT-B-32-quikgelu", "open_clip has no model 'ViT-B-32-quikgelu'"),

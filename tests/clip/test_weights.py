@@ -262,7 +262,7 @@ def test_what_is_missing_and_too_much_is_counted_and_named(tmp_path, state):
     lacking = [name for name in state if "ln_" in name]
     assert f"lacks {len(lacking)} of {len(state)} tensors: {', '.join(lacking[:3])} and {len(lacking) - 3} more; with 5" in sentence
     assert "with 5 tensors too many: head.weight, visual.transformer.resblocks.0.adapter, visual" in sentence
-    assert "name the architecture of this file" in sentence
+    assert "set backbone.name to the architecture of this file, or backbone.weights to" in sentence
 
 
 def test_another_architecture_and_a_lone_tower_are_told(tmp_path, archive, state):
@@ -272,7 +272,10 @@ def test_another_architecture_and_a_lone_tower_are_told(tmp_path, archive, state
     save_file(seen, tmp_path / "tower.safetensors")
     lone = refused(tmp_path / "tower.safetensors")
     lacking = [name for name in state if not name.startswith("visual") or name == "visual.proj"]
-    assert f"lacks {len(lacking)} of {len(state)} tensors: {', '.join(lacking[:3])} and {len(lacking) - 3} more; name the arch" in lone
+    assert (
+        f"lacks {len(lacking)} of {len(state)} tensors: {', '.join(lacking[:3])} and {len(lacking) - 3} more; set backbone.name to the arch"
+        in lone
+    )
     said = {name: value for name, value in state.items() if not name.startswith("visual")}
     torch.save(said, tmp_path / "said.pt")
     assert "without a CLIP of two ViT towers: it has the keys positional_embedding, " in refused(tmp_path / "said.pt")
