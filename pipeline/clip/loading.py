@@ -1,15 +1,18 @@
 """A backbone opened: its architecture, its weights from a file or a tag of open_clip, and refusals of what the seam cannot run."""
 
 import re
+import sys
 from pathlib import Path
 
 import open_clip
 
+from pipeline.clip import weights
 from pipeline.clip.model import FrozenClip
 from pipeline.config.schema import Backbone
 
 TINY = Path(__file__).parent / "clip-tiny.json"
 CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
+ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")  # that files of weights mostly have
 
 
 def load_backbone(backbone: Backbone) -> FrozenClip:
@@ -22,26 +25,54 @@ def load_backbone(backbone: Backbone) -> FrozenClip:
     _check_activation(name, backbone.weights)
     model = build(name)
     path = backbone.file or _download(name, backbone.weights)
-    if not path.is_file():
-        raise ValueError(f"backbone.weights: there is no file {str(path)!r}; put the checkpoint of {name} there")
+    _refuse_no_file(path, name)
     try:
         _load(model, path)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path} does not hold the weights of {name}: {reason}") from error
-    except Exception as error:  # a pickle that asks for code ends here, as does a damaged safetensors header
-        raise ValueError(f"{path} is not a checkpoint that can be read safely ({type(error).__name__}): {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} does not hold the weights of {name}: found {error}") from error
+    except Exception as error:  # safetensors, zip and pickle each raise their own where a file is damaged
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} is damaged or not whole, so that {name} cannot be read from it ({reason}); fetch it again") from error
     return FrozenClip(model, name=name)
+
+
+def _refuse_no_file(path: Path, name: str) -> None:
+    if path.is_dir():
+        inside = sorted(entry.name for entry in path.iterdir() if entry.suffix in ENDINGS)
+        which = f"it has {weights.first_three(inside)}" if inside else f"none in it ends in {', '.join(ENDINGS)}"
+        raise ValueError(f"backbone.weights: {path} is a folder; name the file of {name} in it, {which}")
+    if not path.is_file():
+        raise ValueError(f"backbone.weights: there is no file {str(path)!r}; put the checkpoint of {name} there")
 
 
 def _load(model: open_clip.CLIP, path: Path) -> None:
     """Read weights. open_clip would stretch the positions of another resolution to fit; here that is an error."""
-    own = {key: tuple(value.shape) for key, value in model.state_dict().items() if key.endswith("positional_embedding")}
-    stored = open_clip.factory.load_state_dict(str(path), weights_only=True)
-    for key in own.keys() & stored.keys():
-        if tuple(stored[key].shape) != own[key]:
-            raise ValueError(f"{key} has the shape {tuple(stored[key].shape)}, expected {own[key]}")
-    open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
+    state, form = weights.read(path)
+    own = model.state_dict()
+    if "logit_scale" in state and state["logit_scale"].numel() == 1:  # a number, or a list of one
+        state["logit_scale"] = state["logit_scale"].reshape(own["logit_scale"].shape)
+    if wrong := _differences(own, state):
+        remedy = "set backbone.name to the architecture of this file, or backbone.weights to a file of this architecture alone"
+        raise ValueError(f"{form}, {'; '.join(wrong)}; {remedy}")
+    model.load_state_dict(state)
+    if "," in form:
+        print(f"{path}: {form}", file=sys.stderr, flush=True)
+
+
+def _differences(own: weights.State, state: weights.State) -> list[str]:
+    """What the tensors of a file lack, have too much, or have otherwise than those of the model, each as a few words."""
+    lacking, extra = [key for key in own if key not in state], [key for key in state if key not in own]
+    both = [key for key in own if key in state]
+    shapes = [key for key in both if state[key].shape != own[key].shape]
+    types = [f"{key} of {state[key].dtype}" for key in both if not state[key].is_floating_point()]
+    odd = [f"{key} has the shape {tuple(state[key].shape)}, expected {tuple(own[key].shape)}" for key in shapes]
+    told = (
+        (lacking, f"which lacks {len(lacking)} of {len(own)} tensors"),
+        (extra, f"with {len(extra)} tensors too many"),
+        (odd, f"with {len(odd)} of another shape"),
+        (types, f"with {len(types)} that are no floating-point numbers"),
+    )
+    return [f"{words}: {weights.first_three(names)}" for names, words in told if names]
 
 
 def count_tokens(captions: list[str]) -> list[int]:
@@ -52,6 +83,11 @@ def count_tokens(captions: list[str]) -> list[int]:
 
 def build(name: str) -> open_clip.CLIP:
     """The architecture `name` with random weights; its towers are checked first, so that no HF or timm model is built."""
+    if ":" in name:  # open_clip would look for a configuration in the hub or in a folder
+        raise ValueError(
+            f"backbone.name: {name!r} is a place and not an architecture; set backbone.name to its architecture, such as "
+            "ViT-B-32-quickgelu, and backbone.weights to the file of weights that lies there"
+        )
     if name == "clip-tiny" and name not in open_clip.list_models():
         open_clip.add_model_config(TINY)
     config = open_clip.get_model_config(name)
@@ -61,26 +97,29 @@ def build(name: str) -> open_clip.CLIP:
     for tower, key, kind in (("vision", "timm_model_name", "timm"), ("text", "hf_model_name", "HF text")):
         if config[f"{tower}_cfg"].get(key):
             raise ValueError(f"backbone {name}: a {kind} tower cannot be run block by block; use a plain ViT CLIP")
+    if "multimodal_cfg" in config:
+        raise ValueError(f"backbone {name} is a CoCa, whose features are trained for a caption decoder, too; use a plain ViT CLIP")
     if isinstance(config["vision_cfg"].get("layers"), list):
         raise ValueError(f"backbone {name}: a ResNet vision tower has no blocks to attach to; use a plain ViT CLIP")
     config.pop("custom_text", None)
     return open_clip.CLIP(**{key: value for key, value in config.items() if key in CONFIG_KEYS})
 
 
-def _check_activation(name: str, weights: str) -> None:
+def _check_activation(name: str, tag: str) -> None:
     """OpenAI's and others' weights were trained with QuickGELU; open_clip only warns when an erf GELU runs on them."""
-    config, tag = open_clip.get_model_config(name), open_clip.get_pretrained_cfg(name, weights)
-    if config is not None and tag.get("quick_gelu", False) and not config.get("quick_gelu", False):
-        raise ValueError(
-            f"backbone {name} uses the erf GELU but {weights!r} was trained with QuickGELU; set backbone.name: {name}-quickgelu"
-        )
+    known = open_clip.get_pretrained_cfg(name, tag)  # nothing for a name that open_clip does not know
+    if known.get("quick_gelu", False) and not open_clip.get_model_config(name).get("quick_gelu", False):
+        raise ValueError(f"backbone {name} uses the erf GELU but {tag!r} was trained with QuickGELU; set backbone.name: {name}-quickgelu")
 
 
 def _download(name: str, tag: str) -> Path:
     config = open_clip.get_pretrained_cfg(name, tag)
     if not config:
         tags = open_clip.list_pretrained_tags_by_model(name)
-        raise ValueError(f"backbone.weights: open_clip has no weights {tag!r} for {name}; it has {', '.join(tags) or 'none'}")
+        raise ValueError(
+            f"backbone.weights: open_clip has no weights {tag!r} for {name}; it has {', '.join(tags) or 'none'}; "
+            f"a file without an ending is named with its folder, './{tag}'"
+        )
     try:
         return Path(open_clip.download_pretrained(config))
     except Exception as error:  # urllib, requests, httpx and the hub each raise their own

@@ -29,17 +29,22 @@ class Backbone:
     """The frozen CLIP that all methods adapt (docs/running.md)."""
 
     name: str = MISSING  # an architecture of open_clip with plain ViT towers, such as `ViT-B-32-quickgelu`; or `clip-tiny`
-    weights: str = MISSING  # a pretrained tag of open_clip, such as `openai`, or a file (.pt, .safetensors)
+    weights: str = MISSING  # a pretrained tag of open_clip, such as `openai`, or a file: its path, with an ending or a slash
 
     @property
     def file(self) -> Path | None:
-        """The weights if they are a file, which has an ending; a tag of open_clip has none."""
+        """The weights if they are a file, whose path has an ending or a slash; a tag of open_clip has neither."""
         path = Path(self.weights)
-        return path if path.suffix else None
+        return path if path.suffix or "/" in self.weights else None
 
     def seen_from(self, folder: Path) -> "Backbone":
         """The same where a file is named as it is in `folder`."""
-        return replace(self, weights=str(folder / self.file)) if self.file else self
+        return replace(self, weights=self.path(folder / self.file)) if self.file else self
+
+    @staticmethod
+    def path(file: Path) -> str:
+        """A file as `weights` names it: its name alone, without an ending, would be a tag."""
+        return str(file) if file.suffix or len(file.parts) > 1 else f"./{file}"
 
 
 @dataclass

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.adapters.encoder import Encoder
 from pipeline.config.params import params_here
-from pipeline.config.schema import Params
+from pipeline.config.schema import Backbone, Params
 from pipeline.core import layout
 from pipeline.runtime import device
 from pipeline.search import adapters, dataset
@@ -47,7 +47,7 @@ def _prepare(args: argparse.Namespace, params: Params | None) -> Job:
     if not args.adapter:
         shape = adapters.plain_shape(params, args.dataset, encoder=encoder)
         args.adapter = [adapters.plain(indexes, gallery, encoder=encoder, shape=shape)]
-    weights = below(backbone.file, home) if backbone.file else backbone.weights
+    weights = Backbone.path(Path(below(backbone.file, home))) if backbone.file else backbone.weights
     about = {"gallery": gallery, "backbone": {"name": backbone.name, "weights": weights}}
     return Job(indexes, gallery, home, encoder, about, targets(args.adapter, encoder, indexes, gallery))
 

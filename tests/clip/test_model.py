@@ -25,7 +25,10 @@ def test_weights_for_another_activation_are_refused_with_the_right_name(tag):
         ("convnext_base", "a timm tower"),
         ("xlm-roberta-base-ViT-B-32", "a HF text tower"),
         ("ViT-B-16-SigLIP", "a timm tower"),
-        ("coca_ViT-B-32", "coca_ViT-B-32"),
+        ("coca_ViT-B-32", "coca_ViT-B-32 is a CoCa"),
+        ("coca_base", "backbone coca_base is a CoCa, .* caption decoder, too; use a plain ViT CLIP"),
+        ("hf-hub:laion/CLIP-ViT-B-32", "'hf-hub:laion/CLIP-ViT-B-32' is a place and not an architecture; set backbone.name to its arch"),
+        ("local-dir:/nowhere", "'local-dir:/nowhere' is a place and not an architecture"),
         ("ViT-B-32-quikgelu", "open_clip has no model 'ViT-B-32-quikgelu'"),
     ],
 )
@@ -56,6 +59,14 @@ def test_every_tag_of_open_clip_is_told_from_a_file_and_only_a_file_has_a_place(
     there = Backbone("x", "sub/w.safetensors")
     assert there.file == Path("sub/w.safetensors") and there.seen_from(Path("/home")).weights == "/home/sub/w.safetensors"
     assert Backbone("x", "/w.pt").seen_from(Path("/home")).weights == "/w.pt"
+
+
+def test_a_path_without_an_ending_is_told_from_a_tag_by_its_slash_wherever_it_is_seen_from():
+    for weights in ("blobs/0123", "/cache/blobs/0123", "./0123", "0123/"):
+        assert Backbone("x", weights).file == Path(weights)
+        for folder in (Path("/home"), Path(), Path("sub")):
+            assert Backbone("x", weights).seen_from(folder).file == folder / weights
+    assert Backbone("x", "0123").file is None
 
 
 def test_a_missing_a_foreign_and_a_damaged_file_are_named(tmp_path):

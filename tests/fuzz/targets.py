@@ -191,6 +191,32 @@ def adapter(path: Path, _: Path) -> str:
     return ""
 
 
+def weights_files(folder: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from tests.clip.forms import NAME, architecture, archive_of, hugging_face, random_model
+
+    architecture(folder.parents[1])
+    model = random_model()
+    state = dict(model.state_dict())
+    torch.save({"state_dict": state, "epoch": 3}, folder / "zip.pt")
+    torch.save({f"module.{key}": value for key, value in state.items()}, folder / "legacy.pt", _use_new_zipfile_serialization=False)
+    save_file(state, folder / f"{NAME}.safetensors")
+    save_file(hugging_face(state), folder / "hf.safetensors")
+    archive_of(model, folder / "archive.pt")
+
+
+def weights(path: Path, _: Path) -> str:
+    from pipeline.clip import load_backbone
+    from pipeline.config.schema import Backbone
+    from tests.clip.forms import NAME, architecture
+
+    architecture(path.parents[2])
+    load_backbone(Backbone(NAME, str(path)))
+    return ""
+
+
 def embeddings_files(folder: Path) -> None:
     import numpy as np
 
@@ -286,6 +312,7 @@ TARGETS = {
     "pickle": Target(pickle_files, pickles),
     "archive": Target(archives, archive),
     "adapter": Target(adapter_files, adapter),
+    "weights": Target(weights_files, weights),
     "embeddings": Target(embeddings_files, embeddings),
     "frames": Target(store_files, store),
     "index": Target(index_files, index),
