@@ -239,7 +239,7 @@ def _apart(found: dict[str, Any], source: str, key: str) -> float:
 @torch.no_grad()
 def _forward(clip: FrozenClip, source: FrameStore, level: int) -> None:
     rows = np.arange(len(source))
-    wanted = [rows[start : start + features.BATCH] for start in range(0, len(rows), features.BATCH)]
+    wanted = [rows[start : start + features.MOST] for start in range(0, len(rows), features.MOST)]
     for seen, mask in Stream(lambda batch: source.batch(batch.tolist()), wanted, device=CPU, workers=0):
         clip.frames_at(level, seen, mask=mask)
 
@@ -281,8 +281,8 @@ def _one(what: str, rows: int) -> int:
 def _write_tokens(folder: Path, rows: int) -> None:
     ids, shape = [f"video{row}" for row in range(rows)], (4, 17, 32)
     writer = Writer(folder / "x.h5", ids=ids, columns={"tokens": Column(shape, "f2")}, attrs={}, made_from=ids)
-    batch = np.zeros((features.BATCH, *shape), np.float16)
-    write(writer, ({"tokens": batch[: min(features.BATCH, rows - start)]} for start in range(0, rows, features.BATCH)), label="features")
+    batch = np.zeros((features.MOST, *shape), np.float16)
+    write(writer, ({"tokens": batch[: min(features.MOST, rows - start)]} for start in range(0, rows, features.MOST)), label="features")
 
 
 def _write_pictures(folder: Path, rows: int) -> None:

@@ -3,7 +3,7 @@
 V videos, T frames a video, Q texts, E embedding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pipeline.config.schema import Backbone, Train
 from pipeline.config.settings import Sampling
 from pipeline.core import record
 from pipeline.evaluation import embed
+from pipeline.inputs.split import refuse_empty
 from pipeline.runtime.device import kernels
 
 NEEDED = ("run", "config", "shape", "train", "backbone", "backbone_digest")
@@ -141,8 +142,12 @@ class Encoder:
         self.use(name)
         ids = self.clip.tokenize(list(texts), num_words=self._of(name).shape.words)
         features = [torch.empty(0, self.clip.embed_dim)]
-        for rows in embed.cut(np.arange(len(ids))):
-            features.append(self.clip.encode_text(ids[rows].to(self.device)).float().cpu())
+
+        def encode(rows: np.ndarray) -> Tensor:
+            return self.clip.encode_text(ids[rows].to(self.device))
+
+        for made, _ in self._encoded(name, encode, number=len(ids), what="captions"):
+            features.append(made.float().cpu())
         return embed.text_vectors(self.clip, torch.cat(features)).numpy()
 
     @torch.no_grad()
@@ -159,15 +164,25 @@ class Encoder:
                 f"not {tuple(frames.shape)} of {str(frames.dtype).removeprefix('torch.')} with {tuple(mask.shape)}"
             )
         self.use(name)
+        refuse_empty(mask, [f"number {row}" for row in range(len(mask))])
         features, vectors = [torch.empty(0, shape.number, self.clip.embed_dim)], [torch.empty(0, self.clip.embed_dim)]
-        for rows in embed.cut(np.arange(len(frames))):
-            shown = mask[rows].to(self.device)
-            made = self.clip.encode_frames(frames[rows].to(self.device), mask=shown)
+
+        def encode(rows: np.ndarray) -> Tensor:
+            return self.clip.encode_frames(frames[rows].to(self.device), mask=mask[rows].to(self.device))
+
+        for made, rows in self._encoded(name, encode, number=len(frames), what="videos"):
             features.append(made.float().cpu())
             if self.clip.query_temperature is None:
-                vectors.append(embed.video_vectors(self.clip, made, mask=shown).cpu())
+                vectors.append(embed.video_vectors(self.clip, made, mask=mask[rows].to(self.device)).cpu())
         video = None if self.clip.query_temperature is not None else torch.cat(vectors).numpy()
         return Encoded(video=video, frames=torch.cat(features).numpy(), mask=mask.cpu().numpy())
+
+    def _encoded(self, name: str, encode: Callable[[np.ndarray], Tensor], *, number: int, what: str) -> Iterator[tuple[Tensor, np.ndarray]]:
+        """Features of rows and these rows, as many at once as `pipeline.evaluation.embed` takes."""
+        rows = np.arange(number)
+        size = embed.at_once(rows, encode, device=self.device, what=what, chunk=self._of(name).settings.chunk)
+        with embed.fitting(size, device=self.device, what=what):
+            yield from ((encode(part), part) for part in embed.cut(rows, size))
 
 
 def _refuse_lack(adapter: Path, part: dict[str, Any], keys: Sequence[str], *, of: str = "") -> None:

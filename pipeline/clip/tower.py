@@ -6,6 +6,7 @@ Shapes: B videos or captions, T frames, N = B*T, L tokens, D width.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,8 +20,8 @@ class Flow:
     """One pass through a tower, as far as hooks may know it.
 
     `frame_mask` (B, T) is True for real frames, which come first (vision). `read` (B,) is the token that is read out: 0 or the
-    end of text. `attn_mask` is added to the attention scores, (L, L) or (N*heads, L, L); None is full attention. `num_frames` is
-    T, 1 for text. Only hooks of the embedding may change it: those of a block run twice under activation checkpointing.
+    end of text. `attn_mask` is of the whole pass, as for `attend`; None is full attention. `num_frames` is T, 1 for text. Only hooks of
+    the embedding may change it: those of a block run twice under activation checkpointing.
     """
 
     num_frames: int
@@ -33,6 +34,16 @@ class Flow:
         """The frame mask, which every pass through the vision tower has."""
         assert self.frame_mask is not None
         return self.frame_mask
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """How many real frames each video has (B,), on the CPU. A GPU is waited for, so it is asked once a pass and not once a layer."""
+        return self.frames.sum(dim=1).cpu()
+
+    @property
+    def padded(self) -> bool:
+        """Whether a frame is not real. Most batches have none: full attention needs no mask, and the fast kernels want none."""
+        return bool((self.lengths < self.num_frames).any())
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ WeightHook = Callable[[Tensor], Tensor]
 class BlockHooks:
     """`before` and `after` change the tokens around a block, `attention` and `mlp` a branch's output before it is added.
 
-    `mask` makes the attention mask of this block from its tokens. `weights` changes tensors of the block's attention and MLP, by
+    `mask` makes the attention mask of this block (`attend`) from its tokens. `weights` changes tensors of the block's attention and MLP, by
     their names in the block, such as `attn.in_proj_weight`.
     """
 
@@ -113,7 +124,7 @@ def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
         tokens = hook(tokens, flow)
     mask = hooks.mask(tokens, flow) if hooks.mask else flow.attn_mask
     normed = block.ln_1(tokens)
-    branch = block.ls_1(_part(block, hooks, "attention", normed, attn_mask=mask))
+    branch = block.ls_1(_part(block, hooks, "attention", normed, mask))
     for change in hooks.attention:
         branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
     tokens = tokens + branch
@@ -127,6 +138,19 @@ def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
     return tokens
 
 
+def attend(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
+    """The attention of a block among its tokens x (N, L, D).
+
+    `mask` is added to the scores, (L, L), or says as booleans which tokens (N, L) any other may look at. That is the smallest shape
+    which says it: scores of (N*heads, L, L) would be written out, for a video of 64 frames gigabytes a layer.
+    """
+    if mask is None or mask.dtype != torch.bool:
+        seen: Tensor = block.attention(x, attn_mask=mask)
+        return seen
+    some: Tensor = block.attn(x, x, x, need_weights=False, key_padding_mask=~mask)[0]
+    return some
+
+
 class _Part(nn.Module):
     """A block's attention or MLP as a module that `functional_call` can run with other weights."""
 
@@ -134,16 +158,19 @@ class _Part(nn.Module):
         super().__init__()
         self.block = block
 
-    def forward(self, name: str, x: Tensor, **options: Tensor | None) -> Tensor:
-        out: Tensor = getattr(self.block, name)(x, **options)
-        return out
+    def forward(self, name: str, x: Tensor, mask: Tensor | None) -> Tensor:
+        return _run(self.block, name, x, mask)
 
 
-def _part(block: Any, hooks: BlockHooks, name: str, x: Tensor, **options: Tensor | None) -> Tensor:
+def _run(block: Any, name: str, x: Tensor, mask: Tensor | None) -> Tensor:
+    out: Tensor = attend(block, x, mask) if name == "attention" else block.mlp(x)
+    return out
+
+
+def _part(block: Any, hooks: BlockHooks, name: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
     prefix = "attn." if name == "attention" else "mlp."
     changed = {f"block.{key}": hook(block.get_parameter(key)) for key, hook in hooks.weights.items() if key.startswith(prefix)}
     if not changed:
-        out: Tensor = getattr(block, name)(x, **options)
-        return out
-    replaced: Tensor = functional_call(_Part(block), changed, (name, x), options)
+        return _run(block, name, x, mask)
+    replaced: Tensor = functional_call(_Part(block), changed, (name, x, mask))
     return replaced

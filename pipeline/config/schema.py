@@ -79,10 +79,10 @@ class Train:
     precision: str = chosen(  # what the towers compute in; similarities and loss stay float32
         "float32", "bfloat16", float16="with the loss scaled, and steps that overflow left out"
     )
-    chunk: int = limited(0, least=0)  # pairs that go through the towers at once, for less memory; 0: all. The gradient is the same
+    chunk: int = limited(0, least=0)  # pairs that go through the towers at once, also to be embedded; 0: all. The gradient is the same
     compile: bool = False  # compile the towers (torch.compile): the same numbers but for rounding
     tf32: bool = False  # round products of float32 matrices to TF32, on GPUs that have it: less exact, for speed
-    deterministic: bool = True  # on GPUs only kernels whose sums have a fixed order: the same bits each time
+    deterministic: bool = True  # on GPUs only kernels whose sums have a fixed order: the same bits each time, or an error without one
     optimiser: str = chosen(  # the rule of a step
         adamw="AdamW of torch",
         bert_adam="that of CLIP4Clip: moments not corrected for their start, each tensor's gradient clipped to norm 1 as well",

@@ -16,8 +16,10 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from pipeline.clip import FrozenClip
+from pipeline.runtime.explained import explained
+from pipeline.runtime.memory import rows_at_once
 
-TIMED = 32  # videos
+TIMED = 32  # videos, as many at once as fit
 
 
 @dataclass
@@ -122,11 +124,13 @@ def rate(clip: FrozenClip, *, num_frames: int, device: torch.device) -> float:
     clip.eval()
     frames = torch.zeros(TIMED, num_frames, 3, clip.image_size, clip.image_size, dtype=torch.uint8, device=device)
     mask = torch.ones(TIMED, num_frames, dtype=torch.bool, device=device)
-    clip.encode_frames(frames[:1], mask=mask[:1])
-    wait(device)
-    start = time.perf_counter()
-    clip.encode_frames(frames, mask=mask)
-    wait(device)
+    with explained(device=device, where="the timing of the embedding"):
+        size = rows_at_once(lambda: clip.encode_frames(frames[:1], mask=mask[:1]), device=device, most=TIMED)
+        wait(device)
+        start = time.perf_counter()
+        for seen, real in zip(frames.split(size), mask.split(size), strict=True):
+            clip.encode_frames(seen, mask=real)
+        wait(device)
     return TIMED / (time.perf_counter() - start)
 
 

@@ -3,7 +3,7 @@
 The towers run in float32, whatever precision a training asks for. Shapes: B videos or captions, T frames, L tokens, D width, E embedding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from pipeline.clip import FrozenClip, forward
 from pipeline.clip.tower import Tower
 from pipeline.inputs.frames import ClipStore, FrameStore
 from pipeline.inputs.writer import Column, Writer, write
+from pipeline.runtime.explained import explained
 from pipeline.runtime.loader import Stream
+from pipeline.runtime.memory import rows_at_once
 
-BATCH = 32  # videos or captions of a pass
+MOST = 32  # videos or captions of a pass where memory has room for them
 # HDF5 has no bfloat16: its bits are stored as integers.
 STORED = {"float16": "f2", "float32": "f4", "bfloat16": "i2"}
 
@@ -41,20 +43,21 @@ def write_videos(
     ValueError for a clip that does not decode and for a value that `dtype` cannot hold, OSError for a disk that is full.
     """
     dtype = _stored_as(dtype, level, clip.vision)
-    number, size = source.num_frames, clip.image_size
-    with torch.no_grad():
-        example = clip.frames_at(level, torch.zeros(1, number, 3, size, size).to(clip.mean), mask=torch.ones(1, number).to(clip.mean) > 0)
+    number, side = source.num_frames, clip.image_size
+    seen, mask = torch.zeros(1, number, 3, side, side).to(clip.mean), torch.ones(1, number).to(clip.mean) > 0
+    example, size = _example(lambda: clip.frames_at(level, seen, mask=mask), target, clip.mean.device)
     columns = {"tokens": Column(tuple(example.shape[1:]), STORED[dtype]), "mask": Column((number,), "?", small=True)}
     described = attrs | _described(clip, clip.vision, level, dtype) | {k: source.attrs[k] for k in ("recipe", "grid", "number", "size")}
     writer = Writer(target, ids=source.video_ids, columns=columns, attrs=described, made_from=[clip.digest, *made_from])
 
     @torch.no_grad()
     def batches() -> Iterator[dict[str, np.ndarray]]:
-        wanted = _cut(writer.done, writer.total)
+        wanted = _cut(writer.done, writer.total, size)
         for seen, mask in Stream(lambda rows: source.batch(rows.tolist()), wanted, device=clip.mean.device, workers=workers):
             yield {"tokens": _stored(clip.frames_at(level, seen, mask=mask), dtype, target), "mask": mask.cpu().numpy()}
 
-    write(writer, batches(), label=target.stem)
+    with explained(device=clip.mean.device, where=f"the writing of {target}"):
+        write(writer, batches(), label=target.stem)
 
 
 def write_texts(
@@ -74,20 +77,21 @@ def write_texts(
     Written, and raises, as `write_videos`; `dtype` too.
     """
     dtype = _stored_as(dtype, level, clip.text)
-    with torch.no_grad():
-        example = clip.text_at(level, clip.tokenize([""], num_words=num_words).to(clip.mean.device))
+    empty = clip.tokenize([""], num_words=num_words).to(clip.mean.device)
+    example, size = _example(lambda: clip.text_at(level, empty), target, clip.mean.device)
     columns = {"tokens": Column(tuple(example.shape[1:]), STORED[dtype]), "ids": Column((num_words,), "i4", small=True)}
     described = attrs | _described(clip, clip.text, level, dtype) | {"words": num_words}
     writer = Writer(target, ids=caption_ids, columns=columns, attrs=described, made_from=[clip.digest, *captions, *made_from])
 
     @torch.no_grad()
     def batches() -> Iterator[dict[str, np.ndarray]]:
-        for rows in _cut(writer.done, writer.total):
+        for rows in _cut(writer.done, writer.total, size):
             ids = clip.tokenize([captions[row] for row in rows], num_words=num_words)
             tokens = clip.text_at(level, ids.to(clip.mean.device))
             yield {"tokens": _stored(tokens, dtype, target), "ids": ids.numpy()}
 
-    write(writer, batches(), label=target.stem)
+    with explained(device=clip.mean.device, where=f"the writing of {target}"):
+        write(writer, batches(), label=target.stem)
 
 
 def _stored_as(dtype: str, level: int, tower: Tower) -> str:
@@ -103,8 +107,16 @@ def _described(clip: FrozenClip, tower: Tower, level: int, dtype: str) -> dict[s
     return described | {"dtype": dtype} | ({"preprocessing": clip.preprocessing} if tower is clip.vision else {})
 
 
-def _cut(first: int, total: int) -> list[np.ndarray]:
-    return [np.arange(start, min(start + BATCH, total)) for start in range(first, total, BATCH)]
+def _example(one: Callable[[], Tensor], target: Path, device: torch.device) -> tuple[Tensor, int]:
+    """One row at the level that is written to `target`, and how many of them go through the tower at once."""
+    made: list[Tensor] = []
+    with explained(device=device, where=f"the writing of {target}"):
+        size = rows_at_once(lambda: made.append(one()), device=device, most=MOST)
+    return made[0], size
+
+
+def _cut(first: int, total: int, size: int) -> list[np.ndarray]:
+    return [np.arange(start, min(start + size, total)) for start in range(first, total, size)]
 
 
 def _stored(tokens: Tensor, dtype: str, target: Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 B videos, T frames, C captions, L tokens.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -55,8 +56,10 @@ class Split:
         return {"store": self.store.kind, "text_store": CAPTIONS if self.text is None else self.text.kind}
 
     def videos(self, rows: np.ndarray) -> Videos:
-        """Rows of the store."""
-        return self.store.batch(rows.tolist())
+        """Rows of the store. ValueError for a video without a real frame, which has no mean."""
+        found = self.store.batch(rows.tolist())
+        refuse_empty(found.mask, [self.store.video_ids[row] for row in rows.tolist()])
+        return found
 
     def texts(self, rows: np.ndarray) -> Texts:
         """Captions by their rows."""
@@ -111,10 +114,17 @@ def open_split(files: Files, *, clip: FrozenClip, shape: Sampling) -> Split:
     )
 
 
+def refuse_empty(mask: Tensor, video_ids: Sequence[str]) -> None:
+    """ValueError if one of these videos has no real frame. Asked of masks (B, T) on the CPU: a GPU would be waited for."""
+    empty = (~mask.any(dim=1)).nonzero()[:, 0].tolist()
+    if empty:
+        raise ValueError(f"video {video_ids[empty[0]]!r} has no real frame; transcoding should have listed it as missing")
+
+
 def reverse(frames: Tensor, *, mask: Tensor) -> Tensor:
     """The twin of each video: its real frames in reverse order, (B, T, ...) -> the same; padding stays where it is."""
-    order = torch.arange(mask.shape[1], device=mask.device).repeat(len(mask), 1)
-    for row, real in enumerate(mask):
-        places = real.nonzero()[:, 0]
-        order[row, places] = places.flip(0)
+    stays = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
+    real_first = (~mask).to(torch.uint8).argsort(dim=1, stable=True)
+    opposite = mask.sum(dim=1, keepdim=True) - mask.cumsum(dim=1)
+    order = torch.where(mask, real_first.gather(1, opposite), stays)
     return frames[torch.arange(len(frames), device=frames.device)[:, None], order]

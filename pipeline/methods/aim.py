@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
-from pipeline.clip.tower import Flow, TokenHook
+from pipeline.clip.tower import Flow, TokenHook, attend
 from pipeline.methods import Shape
 from pipeline.methods.parts.bottleneck import Bottleneck, adapt_text, add
-from pipeline.methods.parts.masks import hide_keys
 from pipeline.methods.parts.prompts import entry
 
 
@@ -76,8 +75,8 @@ def _over_time(block: Any, adapter: nn.Module) -> TokenHook:
     def change(tokens: Tensor, flow: Flow) -> Tensor:
         number, places, frames = len(flow.frames), tokens.shape[1], flow.num_frames
         rows = block.ln_1(tokens).unflatten(0, (number, frames)).transpose(1, 2).flatten(0, 1)
-        mask = hide_keys(flow.frames, queries=frames, copies=places * block.attn.num_heads)
-        mixed = block.attention(rows, attn_mask=mask).unflatten(0, (number, places)).transpose(1, 2).flatten(0, 1)
+        keys = flow.frames.repeat_interleave(places, dim=0) if flow.padded else None
+        mixed = attend(block, rows, keys).unflatten(0, (number, places)).transpose(1, 2).flatten(0, 1)
         out: Tensor = tokens + adapter(mixed)
         return out
 

@@ -166,7 +166,7 @@ class _Video:
                 parts.append(self.table[row, : flow.num_frames].repeat(len(flow.frames), 1, 1))
             if self.context is not None:
                 cls = tokens[:, 0].unflatten(0, (-1, flow.num_frames))
-                parts.append(self.context(cls, mask=flow.frames).flatten(0, 1))
+                parts.append(self.context(cls, flow).flatten(0, 1))
             return insert(tokens, torch.cat(parts, dim=1), at=1)
 
         return change

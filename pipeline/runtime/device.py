@@ -8,23 +8,34 @@ from pathlib import Path
 import torch
 
 from pipeline.core.locks import LIMIT, Lock, first_free
+from pipeline.runtime.distributed import processes_here
 
+# cuBLAS reads it before its first call. Without it its sums may change from run to run; torch accepts these two values.
+WORKSPACE, REPEATABLE = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
 _claims: dict[str, Lock] = {}  # held until this process ends
 
 
 def choose(name: str) -> torch.device:
     """`auto` is a GPU that no other `auto` of this user computes on, if there are GPUs; it waits for one to become free.
 
-    ValueError for a device this machine does not have. A GPU that is named, such as cuda:1, is taken whoever else is on it.
+    ValueError for a device this machine does not have, and for more processes of one training than GPUs, which would wait for each other.
+    A GPU that is named, such as cuda:1, is taken whoever else is on it.
     """
     if name == "auto":
-        return _claimed() if torch.cuda.is_available() else torch.device("cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        if processes_here() > torch.cuda.device_count():
+            seen = f"torch sees {torch.cuda.device_count()} GPUs here"
+            raise ValueError(f"{processes_here()} processes are to share a training, but {seen}; set machine.gpus to at most that")
+        return _claimed()
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"device is {name!r}; use auto, cpu, cuda or cuda:<number>") from error
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
         raise ValueError(f"device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices here; set device: auto")
+    if device.type == "cuda" and processes_here() > 1:
+        raise ValueError(f"device is {name!r}, but {processes_here()} processes are to share a training, a GPU each; set device: auto")
     return device
 
 
@@ -69,14 +80,19 @@ def prepare(device: torch.device, *, threads: int, seed: int, tf32: bool = False
 def kernels(device: torch.device, *, tf32: bool, deterministic: bool) -> None:
     """Choose the kernels of this process.
 
-    `tf32` and `deterministic` concern GPUs: faster, rounder products of matrices, and kernels whose sums have a fixed order.
+    `tf32` and `deterministic` concern GPUs: faster, rounder products of matrices, and kernels whose sums have a fixed order. An
+    operation that has no such kernel raises (`explained`). ValueError for an environment that takes the order of sums back.
     """
     # One attention kernel with and without gradients: the fast path for inference rounds differently.
     torch.backends.mha.set_fastpath_enabled(False)
     if device.type == "cuda":
-        # cuBLAS reads this before its first call; without it its sums may change from run to run.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        workspace = os.environ.setdefault(WORKSPACE, REPEATABLE[0])
+        if deterministic and workspace not in REPEATABLE:
+            raise ValueError(
+                f"{WORKSPACE} is {workspace!r}, with which sums may change from run to run; unset it, or set train.deterministic: false"
+            )
+        # An error and not a warning: where it only warns, torch takes the backward pass of attention whose sums have no order.
+        torch.use_deterministic_algorithms(deterministic, warn_only=False)
         torch.backends.cudnn.benchmark = not deterministic
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-STARTED = "WORLD_SIZE"  # set by torchrun
+STARTED, HERE = "WORLD_SIZE", "LOCAL_WORLD_SIZE"  # set by torchrun: processes of all machines, and of this one
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,11 @@ class Team:
 
 
 ALONE = Team()
+
+
+def processes_here() -> int:
+    """The processes of this machine that torchrun started with this one."""
+    return int(os.environ.get(HERE, "1"))
 
 
 def join(device: torch.device) -> Team:

@@ -42,7 +42,7 @@ def main() -> None:
     clip.to(place)
     files = split_files(args)
     split = open_split(files, clip=clip, shape=shape)
-    made = embed.embed(clip, split, device=place, workers=args.workers)
+    made = embed.embed(clip, split, device=place, workers=args.workers, chunk=settings.chunk)
     about = {key: header[key] for key in ("dataset", "backbone", "backbone_digest", "run", "seed")}
     # No record of the training: it holds measured times, and equal adapters give equal embeddings.
     inputs = {str(path): record.sha256(path) for path in files.given().values()}

@@ -59,7 +59,8 @@ class BertAdam(torch.optim.Optimizer):
         g = _clipped(r(p.grad), r)
         m = state["m"].copy_(r(r(b1 * state["m"]) + r((1 - b1) * g)))
         v = state["v"].copy_(r(r(b2 * state["v"]) + r((1 - b2) * g.square())))
-        u = r(m / r(r(v.sqrt()) + r(p.new_tensor(group["eps"]))))
+        eps = r(torch.tensor(group["eps"], dtype=p.dtype)).item()  # on the CPU, so that a GPU is not waited for
+        u = r(m / r(r(v.sqrt()) + eps))
         if group["weight_decay"]:
             u = r(u + r(group["weight_decay"] * p))
         p.copy_(r(p - r(group["lr"] * u)))

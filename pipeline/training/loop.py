@@ -103,7 +103,9 @@ def train(
             run.epoch(epoch, between=between)
             last = epoch + 1 == settings.epochs
             if last or (epoch + 1) % settings.validate_every == 0:
-                progress.epochs[-1]["val"] = validation(embed(clip, data[1], device=device, workers=workers, team=team))
+                progress.epochs[-1]["val"] = validation(
+                    embed(clip, data[1], device=device, workers=workers, team=team, chunk=settings.chunk)
+                )
             if last if settings.select == "last" else _is_best(progress.epochs):
                 progress.best = {name: p.detach().clone() for name, p in trained.items()}
                 progress.selected_epoch = epoch + 1

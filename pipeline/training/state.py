@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from pipeline.core.files import Disk, whole
 from pipeline.runtime.device import random_state, set_random_state
@@ -62,14 +63,15 @@ class State:
         self.optimiser.load_state_dict(stored["optimiser"])
         self.scaler.load_state_dict(stored["scaler"])
         set_random_state(stored["random"], self.device)
-        progress: dict[str, Any] = stored["progress"]
+        progress: dict[str, Any] = tree_map_only(Tensor, lambda tensor: tensor.to(self.device), stored["progress"])
         return progress
 
     def _read(self) -> dict[str, Any]:
         problem: Exception | None = None
         for path in (self.path, self.before):
             try:
-                stored: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+                # On the CPU, where AdamW's counters of steps belong: each of them on a GPU is waited for in every step.
+                stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
                 if problem:
                     print(f"{self.path} cannot be read ({type(problem).__name__}); going on from {path}", flush=True)
                 return stored

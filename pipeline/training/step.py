@@ -71,7 +71,7 @@ class Step:
     def _loss(self, own: tuple[Tensor, Tensor], mask: Tensor, *, total: int) -> tuple[Tensor, list[Tensor]]:
         """The loss over the features of all processes, and its gradient with respect to one's own, frames and texts."""
         frames, texts = (self.team.gather(part.detach(), total=total).requires_grad_() for part in own)
-        masks = self.team.gather(mask.to(self.device), total=total)
+        masks = self.team.gather(mask.to(self.device, non_blocking=True), total=total)
         loss = contrastive(scores(texts, frames, mask=masks, temperature=self.clip.query_temperature), scale=self.clip.logit_scale)
         self.scaler.scale(loss).backward()
         if not self.team.first:

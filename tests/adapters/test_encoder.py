@@ -174,5 +174,5 @@ def test_nothing_gives_nothing_and_wrong_input_one_sentence(folder):
         encoder.videos("vop", frames[:, :3], mask[:, :3])
     with pytest.raises(ValueError, match="not .* of float32"):
         encoder.videos("vop", frames.float(), mask)
-    with pytest.raises(ValueError, match="a video has no real frame"):
+    with pytest.raises(ValueError, match="video 'number 0' has no real frame"):
         encoder.videos("vop", frames, mask & False)

@@ -18,6 +18,7 @@ from pipeline.config.settings import Features, Sampling, text
 from pipeline.inputs import features, stores
 from pipeline.inputs.frames import Videos
 from pipeline.inputs.split import Files, open_split
+from pipeline.runtime import memory
 from pipeline.stages import features as stage
 from tests.conftest import make_batch, small_clip
 
@@ -183,3 +184,24 @@ def test_the_stage_writes_captions_as_the_function_does(tmp_path, monkeypatch):
     found = stores.text_store(options["out"], clip=clip, ids=ids, caption_ids=IDS)
     with torch.no_grad():
         assert torch.equal(found.tokens([0, 1, 2]), clip.encode_text(ids)) and found.attrs["split"] == "test"
+
+
+def test_as_many_rows_as_fit_go_through_a_tower_at_once_and_the_end_of_memory_is_explained(tmp_path, monkeypatch):
+    clip, sizes = small_clip(), []
+    monkeypatch.setattr(memory, "CPU_BYTES", 1)
+    plain = type(clip).frames_at
+    monkeypatch.setattr(
+        type(clip), "frames_at", lambda self, level, seen, **more: sizes.append(len(seen)) or plain(self, level, seen, **more)
+    )
+    whole = {path.name: path.read_bytes() for path in write(tmp_path, 3)}
+    assert sizes == [1, 1, 1, 1]
+    monkeypatch.undo()
+    (tmp_path / "more").mkdir()
+    assert {path.name: path.read_bytes() for path in write(tmp_path / "more", 3)}.keys() == whole.keys()
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB.")
+
+    monkeypatch.setattr(type(clip), "frames_at", full)
+    with pytest.raises(ValueError, match=r"out of memory on cpu in the writing of .*vision@3.h5: 2.7 GB more were needed; take a device"):
+        write(tmp_path, 3)

@@ -44,7 +44,7 @@ def job(request, clips, tmp_path_factory, monkeypatch):
     clip = small_clip()
     row = 4 * 3 * 32 * 32 if request.param == "frames" else 4 * 5 * 32 * 2
     monkeypatch.setattr(cache, "SHARD", 3 * row)
-    monkeypatch.setattr(features, "BATCH", 3)
+    monkeypatch.setattr(features, "MOST", 3)
     add, lay_out = cache.Writer.add, cache._lay_out
 
     def slowly(self, rows):

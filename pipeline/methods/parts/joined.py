@@ -5,7 +5,6 @@ from torch import Tensor
 
 from pipeline.clip import FrozenClip
 from pipeline.clip.tower import Flow, MaskHook, TokenHook
-from pipeline.methods.parts.masks import hide_keys
 from pipeline.methods.parts.prompts import drop, entry, insert
 
 
@@ -15,7 +14,7 @@ def see_all_frames(clip: FrozenClip, prompts: Tensor, position: Tensor, *, shall
     entry(tower, shallow).append(_join(position))
     for layer, hooks in enumerate(tower.hooks[shallow:], start=shallow):
         entry(tower, layer).append(_put_video(prompts, layer - shallow))
-        hooks.mask = _hide_padded(number, heads=tower.blocks[layer].attn.num_heads)
+        hooks.mask = _hide_padded(number)
         hooks.after.append(_discard_video(number))
     tower.hooks[-1].after.append(_split)
 
@@ -46,14 +45,15 @@ def _discard_video(number: int) -> TokenHook:
     return lambda tokens, flow: drop(tokens, at=flow.num_frames, number=number)
 
 
-def _hide_padded(number: int, *, heads: int) -> MaskHook:
+def _hide_padded(number: int) -> MaskHook:
     """No token of a video may look at a token of a padded frame."""
 
     def mask(tokens: Tensor, flow: Flow) -> Tensor | None:
+        if not flow.padded:
+            return None
         real = flow.frames
         patches = (tokens.shape[1] - number) // flow.num_frames - 1
         prompts = real.new_ones(len(real), number)
-        keys = torch.cat([real, prompts, real.repeat_interleave(patches, dim=1)], dim=1)
-        return hide_keys(keys, queries=tokens.shape[1], copies=heads)
+        return torch.cat([real, prompts, real.repeat_interleave(patches, dim=1)], dim=1)
 
     return mask

@@ -1,0 +1,71 @@
+"""Masks of attention: of the smallest shape that says the same, and made only where a frame is padded."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pipeline.clip.tower import Flow, attend
+from tests.conftest import make_batch
+from tests.methods.test_contract import attached, features, shake
+
+JOINING = [("aim", {}), ("vop_f", {}), ("vop_f", {"shallow": 0}), ("vop_fc", {}), ("vop_fp", {})]
+
+
+def test_hidden_tokens_give_the_bits_of_a_mask_that_is_written_out(clip):
+    block = clip.vision.blocks[0]
+    for parameter in block.parameters():
+        parameter.requires_grad_(True)
+    torch.manual_seed(0)
+    x, keys = torch.randn(3, 7, 32), torch.rand(3, 7) < 0.6
+    keys[:, 0] = True
+    added = torch.zeros(3, 7).masked_fill(~keys, float("-inf"))[:, None, None].expand(-1, 2, 7, -1).reshape(-1, 7, 7)
+    found = []
+    for mask in (keys, added):
+        own = x.clone().requires_grad_()
+        out = attend(block, own, mask)
+        out.square().sum().backward()
+        found.append((out, own.grad))
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+    assert not torch.allclose(found[0][0], attend(block, x, None))
+
+
+@pytest.fixture
+def masks(monkeypatch):
+    """(rows, heads, tokens, keys) of each attention, and the numbers of its mask, 0 without one."""
+    found, plain = [], F.scaled_dot_product_attention
+
+    def noted(q, k, v, attn_mask=None, *others, **options):
+        found.append(((*q.shape[:3], k.shape[2]), 0 if attn_mask is None else attn_mask.untyped_storage().nbytes() // attn_mask.itemsize))
+        return plain(q, k, v, attn_mask, *others, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", noted)
+    return found
+
+
+@pytest.mark.parametrize("case", JOINING, ids=str)
+def test_a_padded_frame_costs_a_number_for_each_token_and_never_for_each_pair_of_tokens(case, masks):
+    clip, batch = shake(attached(case)), make_batch()
+    with torch.no_grad():
+        clip.encode_frames(batch[0], mask=batch[1])
+    hidden = [(shape, numbers) for shape, numbers in masks if numbers]
+    assert len(hidden) >= 1
+    for (rows, heads, _, keys), numbers in hidden:
+        assert numbers <= rows * heads * keys
+    masks.clear()
+    with torch.no_grad():
+        clip.encode_frames(batch[0], mask=torch.ones_like(batch[1]))
+    assert not any(numbers for _, numbers in masks), "full attention needs no mask"
+
+
+@pytest.mark.parametrize("case", [*JOINING, ("vop_c", {})], ids=str)
+def test_the_frames_of_a_video_are_counted_once_a_pass(case, monkeypatch):
+    clip, counted, plain = shake(attached(case)), [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: counted.append(tensor) or plain(tensor))
+    features(clip, make_batch())
+    assert len(counted) == 1
+
+
+def test_lengths_are_those_of_real_frames():
+    flow = Flow(num_frames=4, read=torch.zeros(3, dtype=torch.long), frame_mask=make_batch()[1])
+    assert flow.lengths.tolist() == [4, 4, 2] and flow.padded
+    assert not Flow(num_frames=4, read=flow.read, frame_mask=torch.ones(3, 4, dtype=torch.bool)).padded
