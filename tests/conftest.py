@@ -40,13 +40,17 @@ MARKS = {
         "training/test_step.py::test_more_processes",
         "training/test_step.py::test_two_processes",
     ),
-    "long": (  # learn something with every method, or go through all published tables
+    "long": (  # go through all methods, all published tables, or many ways to spoil a file
         "adapters/test_encoder.py",
         "cost/test_table.py::test_a_row_has_it_all",
         "datasets/test_authentic.py",
+        "fuzz/",
+        "test_pretended_gpu.py",
         "training/test_loop.py::test_every_method_learns",
         "training/test_pretrain.py::test_two_pretrainings",
         "training/test_step.py::test_compiled",
+        "video/test_degraded.py",
+        "video/test_interlaced.py",
     ),
     "browser": ("search/web/test_page.py",),
     "kills": (
