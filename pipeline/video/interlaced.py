@@ -25,7 +25,7 @@ LEAST = 16  # lines: fewer tell nothing
 # Of the duration: where pictures are looked at, from the next keyframe on, and where else if some call themselves interlaced, which
 # in a broadcast is true of some parts only.
 PLACES, FURTHER = (0.0, 0.5), (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
-PACKETS, ENOUGH = 16, 4  # at each of them: the most to decode, and pairs of pictures that must tell
+PACKETS, ENOUGH = 16, 6  # at each of them: the most to decode, and pairs of pictures that must tell
 COLUMNS = 256  # of a wider picture some are left out
 MOVED = 12  # of 255: a change that noise does not make
 AREA = 0.002  # of a picture: less movement tells nothing
@@ -35,6 +35,7 @@ INTERLACED, COMBED = ((1.25, 1.4), (1.7, 1.9)), 1.4
 # The share of the pairs that tell from which on a stream is interlaced: one that does not say so (film that was stretched for television
 # is in three of five), and one that does.
 SHARE, SHARE_SAID = 0.5, 0.1
+SURE = 3  # pairs that agree, and none with the other line first, where the stream does not say it: drawn shapes give a few by chance
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def verdict(votes: list[str], *, said: str) -> str:
         return order if share >= SHARE_SAID else FALSE
     if said:
         return said
-    return order if counts[order] >= 2 and share >= SHARE else PROGRESSIVE
+    agreed = counts[TOP] + counts[BOTTOM] == counts[order]
+    return order if agreed and counts[order] >= SURE and share >= SHARE else PROGRESSIVE
 
 
 def vote(one: Luma, other: Luma) -> str:
