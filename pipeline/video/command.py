@@ -14,7 +14,7 @@ import imageio_ffmpeg
 
 from pipeline.config.dataset import ClipFormat
 from pipeline.video import colour
-from pipeline.video.formats import CONTAINERS, PROTOCOLS
+from pipeline.video.formats import CONTAINERS, untrusted
 from pipeline.video.interlaced import WHOLE, Fields, one_moment
 from pipeline.video.tags import BT2020, LIMITED, PQ, Tags
 
@@ -66,10 +66,7 @@ def command(
     """The arguments that write `part`. `index`: which of the video streams; `strict`: end with an error where the video has one."""
     # "file:", so that a name may begin with a dash or hold a colon.
     # One filter graph to the end: a new one, where a stream changes its size, would start its clock again.
-    reading: dict[str, Any] = {"threads": 1, "reinit_filter": 0, "protocol_whitelist": PROTOCOLS, "format_whitelist": CONTAINERS}
-    reading |= colours.reading
-    if strict:
-        reading |= {"xerror": None, "err_detect": "explode"}
+    reading = {"reinit_filter": 0} | untrusted(CONTAINERS, strict=strict) | colours.reading
     if cut.origin is not None:
         reading |= {"copyts": None, "seek_timestamp": 1, "noaccurate_seek": None, "ss": f"{cut.origin + cut.start - LEAD:.6f}"}
     picture = ffmpeg.input(f"file:{source}", **reading)[f"v:{index}"]

@@ -45,12 +45,16 @@ def is_animated_webp(path: Path) -> bool:
     return picture(path) == "WebP" and head[12:16] == b"VP8X" and bool(head[20] & ANIMATED)
 
 
+def untrusted(containers: str, *, strict: bool) -> dict[str, Any]:
+    """ffmpeg's options to read a file from strangers that is in one of these containers; `strict`: end at an error."""
+    options: dict[str, Any] = {"threads": 1, "protocol_whitelist": PROTOCOLS, "format_whitelist": containers}
+    return options | ({"xerror": None, "err_detect": "explode"} if strict else {})
+
+
 def rewriting(source: Path, film: Path, *, strict: bool) -> list[str]:
     """The arguments that write the pictures of an animated WebP and their times, without loss, to `film`; `strict`: end at an error."""
-    reading: dict[str, Any] = {"threads": 1, "protocol_whitelist": PROTOCOLS, "format_whitelist": "webp_anim"}
-    reading |= {"xerror": None, "err_detect": "explode"} if strict else {}
     writing = {"c:v": "png", "pred": "none", "threads": 1, "fps_mode": "passthrough", "video_track_timescale": 1000}
-    made = ffmpeg.input(f"file:{source}", **reading).output(f"file:{film}", format="mov", **writing)
+    made = ffmpeg.input(f"file:{source}", **untrusted("webp_anim", strict=strict)).output(f"file:{film}", format="mov", **writing)
     quiet = made.global_args("-hide_banner", "-nostdin", "-v", "error").overwrite_output()
     arguments: list[str] = quiet.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
     return arguments
