@@ -11,12 +11,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 T = TypeVar("T")
+SHOWN = 60  # characters of a wrong value: enough to find it, where a whole section may stand in its place
 
 
 def parse(schema: type[T], values: Mapping[str, Any], *, where: str) -> T:
     """`values` as an instance of the dataclass `schema`. ValueError names the key in `where` and suggests the nearest one."""
     if not isinstance(values, Mapping):  # a file may hold anything
-        raise ValueError(f"{where} is {values!r}; it takes keys with values")
+        raise ValueError(f"{where} is {shown(values)}; it takes keys with values")
     _refuse_unknown_keys(schema, values, where)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), dict(values))
@@ -71,6 +72,12 @@ def _refuse_wrong_values(values: Any, where: str) -> None:
         for name, part in value.items() if isinstance(value, dict) else [(entry.name, value)]:
             if is_dataclass(part):
                 _refuse_wrong_values(part, f"{where}: {name}" if part is value else f"{where}: {entry.name}.{name}")
+
+
+def shown(value: Any) -> str:
+    """A wrong value as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def refuse_unknown(name: str, known: list[str], *, what: str, there: str) -> None:
