@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import open_clip
 
@@ -82,7 +83,12 @@ def count_tokens(captions: list[str]) -> list[int]:
 
 
 def build(name: str) -> open_clip.CLIP:
-    """The architecture `name` with random weights; its towers are checked first, so that no HF or timm model is built."""
+    """The architecture `name` with random weights."""
+    return open_clip.CLIP(**architecture(name))
+
+
+def architecture(name: str) -> dict[str, Any]:
+    """What open_clip builds `name` from. ValueError for no plain ViT CLIP: its towers are checked, so that no HF or timm model is built."""
     if ":" in name:  # open_clip would look for a configuration in the hub or in a folder
         raise ValueError(
             f"backbone.name: {name!r} is a place and not an architecture; set backbone.name to its architecture, such as "
@@ -102,7 +108,7 @@ def build(name: str) -> open_clip.CLIP:
     if isinstance(config["vision_cfg"].get("layers"), list):
         raise ValueError(f"backbone {name}: a ResNet vision tower has no blocks to attach to; use a plain ViT CLIP")
     config.pop("custom_text", None)
-    return open_clip.CLIP(**{key: value for key, value in config.items() if key in CONFIG_KEYS})
+    return {key: value for key, value in config.items() if key in CONFIG_KEYS}
 
 
 def _check_activation(name: str, tag: str) -> None:

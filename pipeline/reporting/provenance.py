@@ -127,7 +127,7 @@ def _adapter(found: Trace, metrics: dict[str, Any]) -> dict[str, Any]:
         return {}
     found.agrees(metrics.get("adapter"), path, by=f"{scored} is of an adapter", remedy="embed and score again")
     try:
-        header = checkpoint.read_header(path)
+        header = checkpoint.read_header(path, also=("commit", "dataset_fingerprint"))
     except ValueError as error:
         found.problems.append(str(error))
         return {}

@@ -26,11 +26,8 @@ def refuse_no_folder(name: str, *, what: str) -> str:
 
 def place(indexes: Path, gallery: str, header: dict[str, Any], adapter: Path) -> Path:
     """The index of an adapter: <gallery>/<backbone>/<run>/<seed>/index.h5. ValueError for a header whose names are no folders."""
-    seed = header.get("seed")
-    if not isinstance(seed, int):
-        raise ValueError(f"{adapter}: its header lacks seed; train it again")
     names = [refuse_no_folder(str(header[key]), what=f"{adapter}: {key}") for key in ("backbone", "run")]
-    return Path(indexes, gallery, *names, str(seed), NAME)
+    return Path(indexes, gallery, *names, str(header["seed"]), NAME)
 
 
 def plain(indexes: Path, gallery: str, *, encoder: Encoder, shape: Sampling) -> Path:

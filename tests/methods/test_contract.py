@@ -20,6 +20,9 @@ def method_of(case):
     return methods.load(case[0], config=case[1])
 
 
+HEADER = {"run": "vop", "config": {}, "shape": {}, "train": {}, "dataset": "toy", "seed": 0}
+
+
 def attached(case, seed=3):
     clip = small_clip()
     torch.manual_seed(seed)
@@ -172,7 +175,7 @@ def test_the_order_of_frames_matters_exactly_for_those_that_say_so(case, batch):
 @each(CASES)
 def test_checkpoint_holds_only_what_was_trained_and_round_trips(case, batch, tmp_path):
     clip = shake(attached(case))
-    header = {"backbone": clip.name, "backbone_digest": clip.digest}
+    header = HEADER | {"backbone": clip.name, "backbone_digest": clip.digest}
     checkpoint.save(tmp_path / "a.safetensors", clip.trained(), header=header)
     other = attached(case, seed=99)
     assert checkpoint.load_into(other, tmp_path / "a.safetensors") == header
@@ -278,7 +281,7 @@ def test_the_same_adapter_gives_the_same_file_byte_for_byte(tmp_path):
 
 def test_a_checkpoint_of_another_backbone_is_refused_with_both_names(tmp_path):
     clip = attached(("vop", {}))
-    checkpoint.save(tmp_path / "a", clip.trained(), header={"backbone": "ViT-X", "backbone_digest": "0" * 64})
+    checkpoint.save(tmp_path / "a", clip.trained(), header=HEADER | {"backbone": "ViT-X", "backbone_digest": "0" * 64})
     with pytest.raises(ValueError, match=r"trained on backbone ViT-X \(000000000000\), not on small"):
         checkpoint.load_into(clip, tmp_path / "a")
 
@@ -292,7 +295,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path, content):
 
 def test_other_settings_than_the_checkpoints_are_refused(tmp_path):
     clip = attached(("mv_adapter", {}))
-    checkpoint.save(tmp_path / "a", clip.trained(), header={"backbone": clip.name, "backbone_digest": clip.digest})
+    checkpoint.save(tmp_path / "a", clip.trained(), header=HEADER | {"backbone": clip.name, "backbone_digest": clip.digest})
     with pytest.raises(ValueError, match="has shape"):
         checkpoint.load_into(attached(("mv_adapter", {"middle": 32})), tmp_path / "a")
     with pytest.raises(ValueError, match="holds the unknown 'clip"):
