@@ -42,8 +42,10 @@ MARKS = {
     ),
     "long": (  # go through all methods, all published tables, or many ways to spoil a file
         "adapters/test_encoder.py",
+        "core/test_hdf5.py::test_a_wrong_byte",
         "cost/test_table.py::test_a_row_has_it_all",
         "datasets/test_authentic.py",
+        "datasets/test_folder_fuzz.py::test_a_thousand",
         "fuzz/",
         "test_pretended_gpu.py",
         "training/test_loop.py::test_every_method_learns",
