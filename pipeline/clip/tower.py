@@ -1,17 +1,16 @@
 """One encoder of CLIP, run block by block, with the places where a method may attach.
 
-Nothing hooks the call of a block's attention itself, so both attention classes of open_clip work.
 Shapes: B videos or captions, T frames, N = B*T, L tokens, D width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 
@@ -61,12 +60,27 @@ MaskHook = Callable[[Tensor, Flow], Tensor | None]
 WeightHook = Callable[[Tensor], Tensor]
 
 
+class LowRank(nn.Module):
+    """A weight hook that adds B A to a weight (out, in). `factors` are A (r, in) and B (out, r).
+
+    A pass adds (x A^T) B^T to the output, which is the same: no gradient of the frozen weight is made, only those of the factors.
+    """
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The changed weight, to be kept."""
+        down, up = self.factors()
+        return weight + up @ down
+
+
 @dataclass
 class BlockHooks:
     """`before` and `after` change the tokens around a block, `attention` and `mlp` a branch's output before it is added.
 
     `mask` makes the attention mask of this block (`attend`) from its tokens. `weights` changes tensors of the block's attention and MLP, by
-    their names in the block, such as `attn.in_proj_weight`.
+    their names in the block, such as `attn.in_proj_weight`; for one that is `LowRank` the changed weight is never made.
     """
 
     before: list[TokenHook] = field(default_factory=list)
@@ -119,58 +133,50 @@ class Tower:
 
 
 def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
-    """One residual block with what is attached to it."""
+    """One residual block with what is attached to it. The stream keeps its type, whatever the types of attached tensors are."""
+    kind = tokens.dtype
     for hook in hooks.before:
-        tokens = hook(tokens, flow)
+        tokens = hook(tokens, flow).to(kind)
     mask = hooks.mask(tokens, flow) if hooks.mask else flow.attn_mask
     normed = block.ln_1(tokens)
-    branch = block.ls_1(_part(block, hooks, "attention", normed, mask))
+    branch = block.ls_1(attend(block, normed, mask, changes=hooks.weights))
     for change in hooks.attention:
         branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
-    tokens = tokens + branch
+    tokens = tokens + branch.to(kind)
     normed = block.ln_2(tokens)
-    branch = block.ls_2(_part(block, hooks, "mlp", normed))
+    inner = block.mlp.gelu(_linear(block, "mlp.c_fc.", normed, hooks.weights))
+    branch = block.ls_2(_linear(block, "mlp.c_proj.", inner, hooks.weights))
     for change in hooks.mlp:
         branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
-    tokens = tokens + branch
+    tokens = tokens + branch.to(kind)
     for hook in hooks.after:
-        tokens = hook(tokens, flow)
+        tokens = hook(tokens, flow).to(kind)
     return tokens
 
 
-def attend(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
-    """The attention of a block among its tokens x (N, L, D).
+def attend(block: Any, x: Tensor, mask: Tensor | None, *, changes: Mapping[str, WeightHook] | None = None) -> Tensor:
+    """The attention of a block among its tokens x (N, L, D), with `changes` of its weights.
 
     `mask` is added to the scores, (L, L), or says as booleans which tokens (N, L) any other may look at. That is the smallest shape
     which says it: scores of (N*heads, L, L) would be written out, for a video of 64 frames gigabytes a layer.
+    torch's MultiheadAttention computes the same, but lays tokens out anew before and after, which on a CPU makes products with frozen
+    weights of few rows three times as slow; and it hides its products from `changes`.
     """
-    if mask is None or mask.dtype != torch.bool:
-        seen: Tensor = block.attention(x, attn_mask=mask)
-        return seen
-    some: Tensor = block.attn(x, x, x, need_weights=False, key_padding_mask=~mask)[0]
-    return some
+    joint = _linear(block, "attn.in_proj_", x, changes or {})
+    q, k, v = joint.unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    if mask is not None:
+        mask = mask[:, None, None] if mask.dtype == torch.bool else mask.to(q.dtype)
+    seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return _linear(block, "attn.out_proj.", seen.transpose(1, 2).flatten(2), changes or {})
 
 
-class _Part(nn.Module):
-    """A block's attention or MLP as a module that `functional_call` can run with other weights."""
-
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, name: str, x: Tensor, mask: Tensor | None) -> Tensor:
-        return _run(self.block, name, x, mask)
-
-
-def _run(block: Any, name: str, x: Tensor, mask: Tensor | None) -> Tensor:
-    out: Tensor = attend(block, x, mask) if name == "attention" else block.mlp(x)
-    return out
-
-
-def _part(block: Any, hooks: BlockHooks, name: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
-    prefix = "attn." if name == "attention" else "mlp."
-    changed = {f"block.{key}": hook(block.get_parameter(key)) for key, hook in hooks.weights.items() if key.startswith(prefix)}
-    if not changed:
-        return _run(block, name, x, mask)
-    replaced: Tensor = functional_call(_Part(block), changed, (name, x, mask))
-    return replaced
+def _linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook]) -> Tensor:
+    """Tokens (N, L, in) through a linear map of the block -> (N, L, out); `changes` are of its weight and its bias."""
+    change = changes.get(f"{name}weight")
+    weight, bias = (block.get_parameter(name + part) for part in ("weight", "bias"))
+    if f"{name}bias" in changes:
+        bias = changes[f"{name}bias"](bias)
+    if not isinstance(change, LowRank):
+        return F.linear(x, weight if change is None else change(weight), bias)
+    down, up = change.factors()
+    return F.linear(x, weight, bias) + F.linear(F.linear(x, down), up)
