@@ -33,6 +33,11 @@ def read_header(source: Path) -> dict[str, Any]:
         raise ValueError(f"{source} is not an adapter checkpoint of this pipeline ({type(error).__name__}); train it again") from error
 
 
+def precision(header: dict[str, Any]) -> str:
+    """What an adapter was trained and validated in; one from before this was noted says it among its settings."""
+    return str(header.get("precision") or header["train"]["precision"])
+
+
 def refuse_other_backbone(header: dict[str, Any], clip: FrozenClip, source: Path) -> None:
     """ValueError if the checkpoint `source` with this `header` belongs to other weights than `clip` has."""
     if header["backbone_digest"] != clip.digest:
