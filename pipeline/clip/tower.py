@@ -5,13 +5,14 @@ Shapes: B videos or captions, T frames, N = B*T, L tokens, D width.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from pipeline.clip.kept_once import add_and_norm
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Flow:
     read: Tensor
     frame_mask: Tensor | None = None
     attn_mask: Tensor | None = None
+    _lengths: Tensor | None = None
 
     @property
     def frames(self) -> Tensor:
@@ -34,15 +36,20 @@ class Flow:
         assert self.frame_mask is not None
         return self.frame_mask
 
-    @cached_property
+    @property
     def lengths(self) -> Tensor:
         """How many real frames each video has (B,), on the CPU. A GPU is waited for, so it is asked once a pass and not once a layer."""
-        return self.frames.sum(dim=1).cpu()
+        if self._lengths is None:
+            self._lengths = self.frames.sum(dim=1).cpu()
+        return self._lengths
 
     @property
     def padded(self) -> bool:
-        """Whether a frame is not real. Most batches have none: full attention needs no mask, and the fast kernels want none."""
-        return bool((self.lengths < self.num_frames).any())
+        """Whether a frame is not real. Most batches have none: full attention needs no mask, and the fast kernels want none.
+
+        A program that is compiled has to serve for any batch.
+        """
+        return torch.compiler.is_compiling() or bool((self.lengths < self.num_frames).any())
 
 
 @dataclass(frozen=True)
@@ -139,11 +146,15 @@ def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
         tokens = hook(tokens, flow).to(kind)
     mask = hooks.mask(tokens, flow) if hooks.mask else flow.attn_mask
     normed = block.ln_1(tokens)
-    branch = block.ls_1(attend(block, normed, mask, changes=hooks.weights))
-    for change in hooks.attention:
-        branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
-    tokens = tokens + branch.to(kind)
-    normed = block.ln_2(tokens)
+    seen = _heads(block, normed, mask, hooks.weights)
+    if _plain(block, hooks, seen):
+        tokens, normed = add_and_norm(tokens, seen, block.attn.out_proj, block.ln_2)
+    else:
+        branch = block.ls_1(_linear(block, "attn.out_proj.", seen, hooks.weights))
+        for change in hooks.attention:
+            branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
+        tokens = tokens + branch.to(kind)
+        normed = block.ln_2(tokens)
     inner = block.mlp.gelu(_linear(block, "mlp.c_fc.", normed, hooks.weights))
     branch = block.ls_2(_linear(block, "mlp.c_proj.", inner, hooks.weights))
     for change in hooks.mlp:
@@ -154,20 +165,32 @@ def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
     return tokens
 
 
-def attend(block: Any, x: Tensor, mask: Tensor | None, *, changes: Mapping[str, WeightHook] | None = None) -> Tensor:
-    """The attention of a block among its tokens x (N, L, D), with `changes` of its weights.
+def _plain(block: Any, hooks: BlockHooks, seen: Tensor) -> bool:
+    """Whether what attention saw goes to the stream as in CLIP, through a frozen map in the type of the tokens."""
+    weight = block.attn.out_proj.weight
+    changed = hooks.attention or any(name.startswith("attn.out_proj.") for name in hooks.weights)
+    return not (changed or weight.requires_grad) and weight.dtype == seen.dtype and isinstance(block.ls_1, nn.Identity)
+
+
+def attend(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
+    """The attention of a block among its tokens x (N, L, D).
 
     `mask` is added to the scores, (L, L), or says as booleans which tokens (N, L) any other may look at. That is the smallest shape
     which says it: scores of (N*heads, L, L) would be written out, for a video of 64 frames gigabytes a layer.
     torch's MultiheadAttention computes the same, but lays tokens out anew before and after, which on a CPU makes products with frozen
     weights of few rows three times as slow; and it hides its products from `changes`.
     """
-    joint = _linear(block, "attn.in_proj_", x, changes or {})
+    return _linear(block, "attn.out_proj.", _heads(block, x, mask, {}), {})
+
+
+def _heads(block: Any, x: Tensor, mask: Tensor | None, changes: Mapping[str, WeightHook]) -> Tensor:
+    """What the heads of a block's attention see, side by side (N, L, D)."""
+    joint = _linear(block, "attn.in_proj_", x, changes)
     q, k, v = joint.unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     if mask is not None:
         mask = mask[:, None, None] if mask.dtype == torch.bool else mask.to(q.dtype)
     seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    return _linear(block, "attn.out_proj.", seen.transpose(1, 2).flatten(2), changes or {})
+    return seen.transpose(1, 2).flatten(2)
 
 
 def _linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook]) -> Tensor:
@@ -179,4 +202,6 @@ def _linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook])
     if not isinstance(change, LowRank):
         return F.linear(x, weight if change is None else change(weight), bias)
     down, up = change.factors()
-    return F.linear(x, weight, bias) + F.linear(F.linear(x, down), up)
+    out, low = F.linear(x, weight, bias), F.linear(x, down)
+    out.flatten(0, 1).addmm_(low.flatten(0, 1), up.T.to(out.dtype))  # in place: two passes over a large tensor less
+    return out

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.clip import FrozenClip
-from pipeline.clip.kept_once import LayerNorm, QuickGelu, quick_gelu
+from pipeline.clip.kept_once import LayerNorm, QuickGelu, add_and_norm, quick_gelu
 from pipeline.clip.tower import Flow, attend
 from tests.conftest import SMALL, small_clip
 
@@ -102,12 +102,39 @@ def test_attention_is_that_of_torch_s_module(mask):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
 
 
-def test_a_frozen_block_keeps_ten_widths_a_token():
-    """Two inputs of norms, queries, keys, values, what attention saw, and four for the MLP; besides them only numbers a token."""
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("trained", ["nothing", "biases"])
+def test_a_sum_that_is_made_again_gives_the_bits_of_one_that_is_kept(dtype, trained):
+    torch.manual_seed(0)
+    projection, norm = nn.Linear(64, 64), LayerNorm(64)
+    nn.init.normal_(norm.weight), nn.init.normal_(norm.bias)
+    projection.weight.requires_grad_(False).data = projection.weight.to(dtype)
+    tensors = {"projection": projection.bias, "gain": norm.weight, "shift": norm.bias}
+    for parameter in tensors.values():
+        parameter.requires_grad_(trained == "biases")
+    stream, seen, *gradients = (torch.randn(3, 7, 64).to(dtype) for _ in range(4))
+
+    def plain(stream, seen):
+        added = stream + nn.functional.linear(seen, projection.weight, projection.bias.to(dtype))
+        return added, norm(added)
+
+    found = []
+    for run in (plain, lambda stream, seen: add_and_norm(stream, seen, projection, norm)):
+        leaves = [part.clone().requires_grad_() for part in (stream, seen)]
+        made = run(*leaves)
+        torch.autograd.backward(made, gradients)
+        found.append([*made, *(leaf.grad for leaf in leaves), *(p.grad for p in tensors.values() if p.requires_grad)])
+        projection.bias.grad = norm.weight.grad = norm.bias.grad = None
+    assert len(found[0]) == (7 if trained == "biases" else 4)
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
+def test_a_frozen_block_keeps_nine_widths_a_token():
+    """The stream, queries, keys, values, what attention saw, and four for the MLP; besides them only numbers a token."""
     clip = small_clip()
     tokens, width = torch.randn(6, 5, 32, requires_grad=True), 32
     flow = Flow(num_frames=1, read=torch.zeros(6, dtype=torch.long))
     clip.vision.hooks[0].before.append(lambda tokens, _: 2 * tokens)  # so that the first norm's input is counted, too
     number = kept(lambda tokens: clip.vision.run(tokens, flow=flow, stop=1), tokens, free=clip.parameters())
     # A mean and a deviation for each norm, and for each of two heads the sum that attention divides by.
-    assert number / (4 * 30) == 10 * width + 2 * 2 + 2
+    assert number / (4 * 30) == 9 * width + 2 * 2 + 2
