@@ -1,9 +1,11 @@
 """Time and memory of one training step, method by method, beside full fine-tuning in the same run: `make bench`.
 
-Random weights, random pictures, float32, the pieces of training/loop.py. A method runs in a process of its own, so that its peak is its
-own: one step to warm up, in which the optimiser makes its state and `cost.measure_step` counts, then `--steps` timed ones. Full
+Random weights, random pictures, the pieces of training/loop.py. A method runs in a process of its own, so that its peak is its own: one
+step to warm up, in which the optimiser makes its state and memory and products are counted, then `--steps` timed ones. Full
 fine-tuning comes first and again last: how far the two are apart is how far to trust the rest. With the defaults a method takes
 minutes on a CPU; nothing else should run. Peak memory is the allocator's on CUDA and the whole process's, Python included, on a CPU.
+The share of the products is how fast the step's products (without those of attention) would be alone, of its time: at 1.0 nothing but
+fewer of them would make it faster. Their rate is measured in the same process (`benchmarks.gemm`).
 """
 
 import argparse
@@ -17,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import gemm
 from pipeline import methods
 from pipeline.clip import FrozenClip, build
+from pipeline.clip.model import TYPES
 from pipeline.config.parse import refuse_unknown
 from pipeline.config.schema import Train
 from pipeline.core.files import write_json
@@ -31,8 +36,8 @@ from pipeline.training import optim
 from pipeline.training.loss import contrastive
 
 ANCHOR = "full_finetune"
-SETTINGS = ("backbone", "batch", "frames", "words", "steps", "threads")
-COLUMNS = ("method", "seconds a step", "of full", "peak GB", "of full", "counted GB", "of full")
+SETTINGS = ("backbone", "batch", "frames", "words", "steps", "threads", "precision")
+COLUMNS = ("method", "seconds a step", "of full", "peak GB", "of full", "counted GB", "of full", "products")
 
 
 def main() -> None:
@@ -63,12 +68,14 @@ def measure(args: argparse.Namespace, name: str) -> dict[str, Any]:
     clip = FrozenClip(build(args.backbone), name=args.backbone)
     methods.attach(clip, methods.load(name, config={}), shape=methods.Shape(args.frames, args.words))
     clip.to(place).train()
+    clip.compute_in(device.precision(args.precision, place))
     trained = clip.trained()
     if not trained:
         return {"trainable": 0}
     optimiser = optim.build(trained, train=Train())
     batch = _batch(args, clip, place)
-    with cost.measure_step(clip, optimiser, device=place, wanted=True) as used:
+    products = FlopCounterMode(display=False)  # type: ignore[no-untyped-call]
+    with products, cost.measure_step(clip, optimiser, device=place, wanted=True) as used:
         _timed(clip, optimiser, batch, place)
     seconds = [_timed(clip, optimiser, batch, place) for _ in range(args.steps)]
     frozen = [key for key, p in clip.named_parameters() if not p.requires_grad and p.grad is not None]
@@ -79,6 +86,8 @@ def measure(args: argparse.Namespace, name: str) -> dict[str, Any]:
         "seconds": seconds,
         "peak_bytes": torch.cuda.max_memory_allocated(place) if place.type == "cuda" else resident,
         "counted_bytes": used.bytes,
+        "products": products.get_total_flops(),
+        "products_a_second": gemm.rate(place, TYPES[clip.precision]),
     }
 
 
@@ -123,6 +132,7 @@ def _line(row: dict[str, Any], anchor: dict[str, Any]) -> str:
     for key, unit in (("seconds", 1), ("peak_bytes", 1e9), ("counted_bytes", 1e9)):
         value, whole = (statistics.median(r[key]) if key == "seconds" else r[key] for r in (row, anchor))
         cells += [f"{value / unit:14.3f}", f"{value / whole:14.3f}"]
+    cells.append(f"{row['products'] / row['products_a_second'] / statistics.median(row['seconds']):14.3f}")
     return "  ".join(cells)
 
 
@@ -132,6 +142,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=[], help="without it all")
     for name, default in (("batch", 8), ("frames", 12), ("words", 32), ("steps", 2), ("threads", torch.get_num_threads())):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--precision", default="float32", choices=["auto", *TYPES])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, help="to write")
     parser.add_argument("--one", help=argparse.SUPPRESS)

@@ -240,6 +240,7 @@ class PretendedGpu(TorchDispatchMode):
                 "numpy": lambda one, *args, **kwargs: self._array(one, *args, **kwargs),
                 "tolist": lambda one: self._listed(one),
                 "pin_memory": lambda one: self._pinned(one),
+                "record_stream": lambda *_: None,
             },
             of_torch: {name: self._made_in_python(getattr(torch, name)) for name in FACTORIES}
             | {"load": self._load, "set_rng_state": self._set_rng_state, "autocast": lambda _, **options: real_autocast("cpu", **options)},
@@ -251,6 +252,9 @@ class PretendedGpu(TorchDispatchMode):
                 "set_device": lambda _: None,
                 "synchronize": lambda _=None: None,
                 "is_current_stream_capturing": lambda: False,
+                "Stream": lambda _=None: SimpleNamespace(),
+                "stream": lambda _: contextlib.nullcontext(),
+                "current_stream": lambda _=None: SimpleNamespace(wait_stream=lambda _: None),
                 "get_rng_state": lambda _=None: torch.zeros(16, dtype=torch.uint8),
                 "set_rng_state": lambda state, _=None: self._state_of_the_cpu(state),
                 "reset_peak_memory_stats": lambda _=None: None,

@@ -118,6 +118,11 @@ def _refuse_other(source: Path, what: str, value: Any, kind: type) -> None:
         raise ValueError(f"{source}: {what} is {shown(value)}; it takes {WORDS[kind]}; train it again")
 
 
+def precision(header: dict[str, Any]) -> str:
+    """What an adapter was trained and validated in; one from before this was noted says it among its settings."""
+    return str(header.get("precision") or header["train"]["precision"])
+
+
 def refuse_other_backbone(header: dict[str, Any], clip: FrozenClip, source: Path) -> None:
     """ValueError if the checkpoint `source` with this `header` belongs to other weights than `clip` has."""
     if header["backbone_digest"] != clip.digest:

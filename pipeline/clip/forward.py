@@ -29,21 +29,21 @@ def frames_at(level: int, seen: Tensor, visual: Any, tower: Tower, *, mask: Tens
     if start == 0:
         tokens = visual.conv1(x).flatten(2).transpose(1, 2)
         first = visual.class_embedding.expand(tokens.shape[0], 1, -1)
-        tokens = torch.cat([first, tokens], dim=1) + visual.positional_embedding
+        tokens = (torch.cat([first, tokens], dim=1) + visual.positional_embedding).to(seen.dtype)
         for hook in tower.embedding:
-            tokens = hook(tokens, flow)
+            tokens = hook(tokens, flow).to(seen.dtype)
         x = visual.ln_pre(tokens)
     if start < tower.top:
         x = tower.run(x, flow=flow, start=start, stop=level)
         x = x[:, 0] if level >= tower.top else x
     if level > tower.top:
-        x = visual.ln_post(x) @ visual.proj
+        x = _feature(x, visual.ln_post, visual.proj)
     out: Tensor = x.unflatten(0, mask.shape)
     return out
 
 
-def text_at(level: int, ids: Tensor, said: Tensor | None, model: nn.Module, tower: Tower, *, start: int) -> Tensor:
-    """Captions with token ids (B, L) at `level`, computed from those at level `start` (`said`, None for level 0).
+def text_at(level: int, ids: Tensor, said: Tensor | None, model: nn.Module, tower: Tower, *, start: int, kind: torch.dtype) -> Tensor:
+    """Captions with token ids (B, L) at `level`, computed in `kind` from those at level `start` (`said`, None for level 0).
 
     Tokens (B, L, D), end-of-text tokens (B, D), features (B, E).
     """
@@ -51,10 +51,10 @@ def text_at(level: int, ids: Tensor, said: Tensor | None, model: nn.Module, towe
     flow = Flow(num_frames=1, read=ids.argmax(dim=1))
     if said is None:
         assert start == 0, "above level 0 there is something to start from"
-        tokens = clip.token_embedding(ids)
+        tokens = clip.token_embedding(ids).to(kind)
         for hook in tower.embedding:
-            tokens = hook(tokens, flow)
-        x = tokens + clip.positional_embedding[: tokens.shape[1]]
+            tokens = hook(tokens, flow).to(kind)
+        x = (tokens + clip.positional_embedding[: tokens.shape[1]]).to(kind)
     else:
         x = said
     if start < min(tower.top, level):
@@ -62,6 +62,13 @@ def text_at(level: int, ids: Tensor, said: Tensor | None, model: nn.Module, towe
         x = tower.run(x, flow=flow, start=start, stop=level)
         x = x[torch.arange(len(ids), device=ids.device), flow.read] if level >= tower.top else x
     if level > tower.top >= start:
-        x = clip.ln_final(x) @ clip.text_projection
+        x = _feature(x, clip.ln_final, clip.text_projection)
     out: Tensor = x
     return out
+
+
+def _feature(read: Tensor, norm: nn.Module, projection: Tensor) -> Tensor:
+    """The tokens that are read on, normed and projected in the type of the projection, which is float32 whatever the blocks compute in."""
+    with torch.autocast(read.device.type, enabled=False):
+        feature: Tensor = norm(read.to(projection.dtype)) @ projection
+    return feature

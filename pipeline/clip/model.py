@@ -6,19 +6,23 @@ Shapes: B videos or captions, T frames, N = B*T, L tokens, D width, E embedding.
 import hashlib
 import math
 from collections.abc import Callable
-from typing import cast
+from contextlib import AbstractContextManager
+from typing import Any, cast
 
 import open_clip
 import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from pipeline.clip import forward
+from pipeline.clip import forward, kept_once
 from pipeline.clip.tower import Tower
 
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 PREPROCESSING = f"mean {MEAN}, deviation {STD}"
 LOG_100 = math.log(100)  # where CLIP stops its logit scale
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# What makes features of the last tokens, and the temperature: little work, of which similarities are made directly.
+EXACT = ("visual.ln_post.", "visual.proj", "ln_final.", "text_projection", "logit_scale")
 
 
 class FrozenClip(nn.Module):
@@ -30,6 +34,7 @@ class FrozenClip(nn.Module):
     def __init__(self, model: open_clip.CLIP, *, name: str) -> None:
         super().__init__()
         _refuse_unknown_towers(model, name)
+        kept_once.replace(model)
         self.model = model.float().eval()
         for parameter in model.parameters():
             parameter.requires_grad_(False)
@@ -41,6 +46,7 @@ class FrozenClip(nn.Module):
         self.vision = Tower("vision", transformer=model.visual.transformer, width=model.visual.class_embedding.shape[0])
         self.text = Tower("text", transformer=model.transformer, width=model.ln_final.weight.shape[0])
         self.originals: dict[str, Tensor] = {}
+        self.precision = "float32"
         self.plain()
         self.mean: Tensor
         self.std: Tensor
@@ -68,6 +74,27 @@ class FrozenClip(nn.Module):
         self.frame_head: list[Callable[[Tensor, Tensor], Tensor]] = []
         self.text_head: list[Callable[[Tensor], Tensor]] = []
         self.query_temperature: float | None = None
+
+    @torch.no_grad()
+    def compute_in(self, precision: str) -> None:
+        """Let the towers compute in another of TYPES from now on. Features stay float32, and so do trained tensors: attach first.
+
+        `bfloat16`: frozen tensors are stored so, for good, and so are the tokens between the blocks; norms take their statistics in
+        float32. `float16`, whose numbers are too small for that: products alone.
+        """
+        self.precision = precision
+        for name, parameter in self.model.named_parameters():
+            if precision == "bfloat16" and not parameter.requires_grad and not name.startswith(EXACT):
+                parameter.data = parameter.to(torch.bfloat16)
+
+    @property
+    def stream(self) -> torch.dtype:
+        """The type of the tokens between the blocks."""
+        return torch.bfloat16 if self.precision == "bfloat16" else self.mean.dtype
+
+    def _computing(self) -> AbstractContextManager[Any]:
+        """Products in the `precision`."""
+        return torch.autocast(self.mean.device.type, dtype=TYPES[self.precision], enabled=self.precision != "float32")
 
     def unfreeze(self, wanted: Callable[[str], bool]) -> None:
         """Let the tensors of CLIP whose names satisfy `wanted` be trained."""
@@ -128,28 +155,33 @@ class FrozenClip(nn.Module):
         With a `start` above 0, `seen` is what `frames_at` gives for that level, and the tower runs from there on.
         """
         features = self.frames_at(self.vision.top + 1, seen, mask=mask, start=start)
-        for head in self.frame_head:
-            features = head(features, mask)
-        return features
+        with self._computing():
+            for head in self.frame_head:
+                features = head(features, mask)
+        return features.to(self.mean.dtype)
 
     def frames_at(self, level: int, seen: Tensor, *, mask: Tensor, start: int = 0) -> Tensor:
         """Frames at a level of the vision tower (`forward.frames_at`), computed from those at level `start`."""
-        seen = seen.to(self.mean.dtype)
-        seen = seen if start else (seen / 255 - self.mean) / self.std
+        seen = seen if start else (seen.to(self.mean.dtype) / 255 - self.mean) / self.std
+        seen = seen.to(self.mean.dtype if start >= self.vision.top else self.stream)
         if level == start:
             return seen
-        return forward.frames_at(level, seen, self.model.visual, self.vision, mask=mask, start=start)
+        with self._computing():
+            return forward.frames_at(level, seen, self.model.visual, self.vision, mask=mask, start=start)
 
     def encode_text(self, ids: Tensor, said: Tensor | None = None, *, start: int = 0) -> Tensor:
         """Token ids (B, L), L at most the context length -> text features (B, E), not normalised; from `said` at level `start` on."""
         features = self.text_at(self.text.top + 1, ids, said, start=start)
-        for head in self.text_head:
-            features = head(features)
-        return features
+        with self._computing():
+            for head in self.text_head:
+                features = head(features)
+        return features.to(self.mean.dtype)
 
     def text_at(self, level: int, ids: Tensor, said: Tensor | None = None, *, start: int = 0) -> Tensor:
         """Captions at a level of the text tower (`forward.text_at`), computed from those at level `start`."""
-        return forward.text_at(level, ids, None if said is None else said.to(self.mean.dtype), self.model, self.text, start=start)
+        kind = self.mean.dtype if start >= self.text.top else self.stream
+        with self._computing():
+            return forward.text_at(level, ids, None if said is None else said.to(kind), self.model, self.text, start=start, kind=kind)
 
 
 def _refuse_unknown_towers(model: nn.Module, name: str) -> None:

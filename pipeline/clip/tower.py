@@ -1,18 +1,18 @@
 """One encoder of CLIP, run block by block, with the places where a method may attach.
 
-Nothing hooks the call of a block's attention itself, so both attention classes of open_clip work.
 Shapes: B videos or captions, T frames, N = B*T, L tokens, D width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
+
+from pipeline.clip.kept_once import add_and_norm
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Flow:
     read: Tensor
     frame_mask: Tensor | None = None
     attn_mask: Tensor | None = None
+    _lengths: Tensor | None = None
 
     @property
     def frames(self) -> Tensor:
@@ -35,15 +36,20 @@ class Flow:
         assert self.frame_mask is not None
         return self.frame_mask
 
-    @cached_property
+    @property
     def lengths(self) -> Tensor:
         """How many real frames each video has (B,), on the CPU. A GPU is waited for, so it is asked once a pass and not once a layer."""
-        return self.frames.sum(dim=1).cpu()
+        if self._lengths is None:
+            self._lengths = self.frames.sum(dim=1).cpu()
+        return self._lengths
 
     @property
     def padded(self) -> bool:
-        """Whether a frame is not real. Most batches have none: full attention needs no mask, and the fast kernels want none."""
-        return bool((self.lengths < self.num_frames).any())
+        """Whether a frame is not real. Most batches have none: full attention needs no mask, and the fast kernels want none.
+
+        A program that is compiled has to serve for any batch.
+        """
+        return torch.compiler.is_compiling() or bool((self.lengths < self.num_frames).any())
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,27 @@ MaskHook = Callable[[Tensor, Flow], Tensor | None]
 WeightHook = Callable[[Tensor], Tensor]
 
 
+class LowRank(nn.Module):
+    """A weight hook that adds B A to a weight (out, in). `factors` are A (r, in) and B (out, r).
+
+    A pass adds (x A^T) B^T to the output, which is the same: no gradient of the frozen weight is made, only those of the factors.
+    """
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The changed weight, to be kept."""
+        down, up = self.factors()
+        return weight + up @ down
+
+
 @dataclass
 class BlockHooks:
     """`before` and `after` change the tokens around a block, `attention` and `mlp` a branch's output before it is added.
 
     `mask` makes the attention mask of this block (`attend`) from its tokens. `weights` changes tensors of the block's attention and MLP, by
-    their names in the block, such as `attn.in_proj_weight`.
+    their names in the block, such as `attn.in_proj_weight`; for one that is `LowRank` the changed weight is never made.
     """
 
     before: list[TokenHook] = field(default_factory=list)
@@ -119,23 +140,36 @@ class Tower:
 
 
 def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
-    """One residual block with what is attached to it."""
+    """One residual block with what is attached to it. The stream keeps its type, whatever the types of attached tensors are."""
+    kind = tokens.dtype
     for hook in hooks.before:
-        tokens = hook(tokens, flow)
+        tokens = hook(tokens, flow).to(kind)
     mask = hooks.mask(tokens, flow) if hooks.mask else flow.attn_mask
     normed = block.ln_1(tokens)
-    branch = block.ls_1(_part(block, hooks, "attention", normed, mask))
-    for change in hooks.attention:
-        branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
-    tokens = tokens + branch
-    normed = block.ln_2(tokens)
-    branch = block.ls_2(_part(block, hooks, "mlp", normed))
+    seen = _heads(block, normed, mask, hooks.weights)
+    if _plain(block, hooks, seen):
+        tokens, normed = add_and_norm(tokens, seen, block.attn.out_proj, block.ln_2)
+    else:
+        branch = block.ls_1(_linear(block, "attn.out_proj.", seen, hooks.weights))
+        for change in hooks.attention:
+            branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
+        tokens = tokens + branch.to(kind)
+        normed = block.ln_2(tokens)
+    inner = block.mlp.gelu(_linear(block, "mlp.c_fc.", normed, hooks.weights))
+    branch = block.ls_2(_linear(block, "mlp.c_proj.", inner, hooks.weights))
     for change in hooks.mlp:
         branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
-    tokens = tokens + branch
+    tokens = tokens + branch.to(kind)
     for hook in hooks.after:
-        tokens = hook(tokens, flow)
+        tokens = hook(tokens, flow).to(kind)
     return tokens
+
+
+def _plain(block: Any, hooks: BlockHooks, seen: Tensor) -> bool:
+    """Whether what attention saw goes to the stream as in CLIP, through a frozen map in the type of the tokens."""
+    weight = block.attn.out_proj.weight
+    changed = hooks.attention or any(name.startswith("attn.out_proj.") for name in hooks.weights)
+    return not (changed or weight.requires_grad) and weight.dtype == seen.dtype and isinstance(block.ls_1, nn.Identity)
 
 
 def attend(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -143,34 +177,31 @@ def attend(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
 
     `mask` is added to the scores, (L, L), or says as booleans which tokens (N, L) any other may look at. That is the smallest shape
     which says it: scores of (N*heads, L, L) would be written out, for a video of 64 frames gigabytes a layer.
+    torch's MultiheadAttention computes the same, but lays tokens out anew before and after, which on a CPU makes products with frozen
+    weights of few rows three times as slow; and it hides its products from `changes`.
     """
-    if mask is None or mask.dtype != torch.bool:
-        seen: Tensor = block.attention(x, attn_mask=mask)
-        return seen
-    some: Tensor = block.attn(x, x, x, need_weights=False, key_padding_mask=~mask)[0]
-    return some
+    return _linear(block, "attn.out_proj.", _heads(block, x, mask, {}), {})
 
 
-class _Part(nn.Module):
-    """A block's attention or MLP as a module that `functional_call` can run with other weights."""
+def _heads(block: Any, x: Tensor, mask: Tensor | None, changes: Mapping[str, WeightHook]) -> Tensor:
+    """What the heads of a block's attention see, side by side (N, L, D)."""
+    joint = _linear(block, "attn.in_proj_", x, changes)
+    q, k, v = joint.unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    if mask is not None:
+        mask = mask[:, None, None] if mask.dtype == torch.bool else mask.to(q.dtype)
+    seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return seen.transpose(1, 2).flatten(2)
 
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.block = block
 
-    def forward(self, name: str, x: Tensor, mask: Tensor | None) -> Tensor:
-        return _run(self.block, name, x, mask)
-
-
-def _run(block: Any, name: str, x: Tensor, mask: Tensor | None) -> Tensor:
-    out: Tensor = attend(block, x, mask) if name == "attention" else block.mlp(x)
+def _linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook]) -> Tensor:
+    """Tokens (N, L, in) through a linear map of the block -> (N, L, out); `changes` are of its weight and its bias."""
+    change = changes.get(f"{name}weight")
+    weight, bias = (block.get_parameter(name + part) for part in ("weight", "bias"))
+    if f"{name}bias" in changes:
+        bias = changes[f"{name}bias"](bias)
+    if not isinstance(change, LowRank):
+        return F.linear(x, weight if change is None else change(weight), bias)
+    down, up = change.factors()
+    out, low = F.linear(x, weight, bias), F.linear(x, down)
+    out.flatten(0, 1).addmm_(low.flatten(0, 1), up.T.to(out.dtype))  # in place: two passes over a large tensor less
     return out
-
-
-def _part(block: Any, hooks: BlockHooks, name: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
-    prefix = "attn." if name == "attention" else "mlp."
-    changed = {f"block.{key}": hook(block.get_parameter(key)) for key, hook in hooks.weights.items() if key.startswith(prefix)}
-    if not changed:
-        return _run(block, name, x, mask)
-    replaced: Tensor = functional_call(_Part(block), changed, (name, x, mask))
-    return replaced

@@ -76,8 +76,11 @@ class Train:
     captions: str = chosen(one="a caption drawn at random", all="each of its captions")  # captions of a video that an epoch takes
     select: str = chosen(last="the last one", best="the one with the highest R-Sum on validation")  # the epoch that is kept
     validate_every: int = limited(1, least=1)  # epochs from one validation to the next; the last epoch is always validated
-    precision: str = chosen(  # what the towers compute in; similarities and loss stay float32
-        "float32", "bfloat16", float16="with the loss scaled, and steps that overflow left out"
+    precision: str = chosen(  # what the towers compute in, to train, to validate and to embed; features, similarities and loss are float32
+        auto="bfloat16 on a GPU that has it, float32 elsewhere",
+        float32="",
+        bfloat16="frozen weights and the tokens between the blocks are stored so, too",
+        float16="with the loss scaled, and steps that overflow left out",
     )
     chunk: int = limited(0, least=0)  # pairs that go through the towers at once, also to be embedded; 0: all. The gradient is the same
     compile: bool = False  # compile the towers (torch.compile): the same numbers but for rounding
@@ -123,13 +126,16 @@ class Cache:
     """Outputs of frozen blocks for videos and captions, stored once (docs/caches.md)."""
 
     dtype: str = chosen("float16", "float32", "bfloat16")  # the type of all tokens below the last block; from it on it is float32
+    precision: str = chosen(  # what frozen blocks compute in, for all runs that read the store
+        auto="bfloat16 on a GPU that has it, float32 elsewhere", float32="", bfloat16=""
+    )
 
 
 @dataclass
 class Machine:
     """Processes, GPUs and nodes. Nothing here changes a result (`gpus` and `nodes`: but for rounding), or makes a run stale."""
 
-    workers: int = limited(-1, least=-1)  # processes that read ahead; -1: 2 on a GPU, none on a CPU, where they would take its cores
+    workers: int = limited(-1, least=-1)  # processes that read ahead; -1: on a GPU its share of the cores, up to 6; none on a CPU
     save_every: int = limited(500, least=0)  # steps from one state to go on from to the next, besides the end of each epoch; 0: only that
     gpus: int = limited(1, least=1)  # GPUs of a node that share a training, a process each; `batch` counts the pairs of all
     nodes: int = limited(1, least=1)  # nodes of a cluster that share a training (docs/training.md)

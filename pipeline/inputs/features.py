@@ -1,6 +1,6 @@
 """Features of a split's videos or captions from the frozen bottom of a tower, in one HDF5 file: computed once, read by every run.
 
-The towers run in float32, whatever precision a training asks for. Shapes: B videos or captions, T frames, L tokens, D width, E embedding.
+The towers run in the clip's precision, which is noted. Shapes: B videos or captions, T frames, L tokens, D width, E embedding.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -104,6 +104,7 @@ def _stored_as(dtype: str, level: int, tower: Tower) -> str:
 def _described(clip: FrozenClip, tower: Tower, level: int, dtype: str) -> dict[str, Any]:
     """Description of a file of tokens, on which it and its reader must agree."""
     described = {"tower": tower.name, "level": forward.title(level, top=tower.top), "backbone": clip.name, "backbone_digest": clip.digest}
+    described |= {"precision": clip.precision}
     return described | {"dtype": dtype} | ({"preprocessing": clip.preprocessing} if tower is clip.vision else {})
 
 

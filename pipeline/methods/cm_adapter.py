@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.kept_once import quick_gelu
 from pipeline.config.parse import choose
 from pipeline.methods import Shape
-from pipeline.methods.parts.bottleneck import add, quick_gelu
+from pipeline.methods.parts.bottleneck import add
 
 SITES = ("attention", "mlp")
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.kept_once import quick_gelu
 from pipeline.methods import Shape
-from pipeline.methods.parts.bottleneck import adapt_text, add, quick_gelu
+from pipeline.methods.parts.bottleneck import adapt_text, add
 from pipeline.methods.parts.space_time import side
 
 

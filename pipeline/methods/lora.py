@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.tower import LowRank
 from pipeline.config.parse import choose
 from pipeline.methods import Shape
 
@@ -55,8 +56,8 @@ class Lora:
         return modules
 
 
-class Change(nn.Module):
-    """W (parts*out, in) -> W with scale * B A added to the chosen parts of its rows; nothing at the start, because B is zero."""
+class Change(LowRank):
+    """scale * B A for the chosen parts of the rows of a weight (parts*out, in); nothing at the start, because B is zero."""
 
     def __init__(self, out: int, chosen: list[bool], width: int, rank: int, scale: float) -> None:
         super().__init__()
@@ -65,13 +66,13 @@ class Change(nn.Module):
         self.up = nn.Parameter(torch.zeros(sum(chosen) * out, rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
-    def forward(self, weight: Tensor) -> Tensor:
-        change = self.scale * (self.up @ self.down)
+    def factors(self) -> tuple[Tensor, Tensor]:
+        up = self.scale * self.up
         if all(self.chosen):
-            return weight + change
-        rows = iter(change.chunk(sum(self.chosen)))
-        parts = zip(weight.chunk(len(self.chosen)), self.chosen, strict=True)
-        return torch.cat([part + next(rows) if chosen else part for part, chosen in parts])
+            return self.down, up
+        rows = iter(up.chunk(sum(self.chosen)))
+        nothing = torch.zeros_like(up[: len(up) // sum(self.chosen)])
+        return self.down, torch.cat([next(rows) if chosen else nothing for chosen in self.chosen])
 
 
 METHOD = Lora

@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.kept_once import quick_gelu
 from pipeline.clip.tower import BranchHook, Site, Tower
 from pipeline.config.parse import choose
 from pipeline.methods import Shape
-from pipeline.methods.parts.bottleneck import Bottleneck, quick_gelu
+from pipeline.methods.parts.bottleneck import Bottleneck
 from pipeline.methods.parts.mixer import Mixer
 from pipeline.methods.parts.temporal import Temporal
 from pipeline.methods.parts.tensors import upper

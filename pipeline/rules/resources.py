@@ -8,8 +8,8 @@ import math
 
 # Restarts at a time limit are attempts too, and must not end in a request that no node can grant.
 MOST = 4
-# Processes that read ahead where `machine.workers` is -1 and the job has a GPU.
-AHEAD = 2
+# Processes that read ahead where `machine.workers` is -1 and the job has a GPU; where there are fewer cores, fewer (runtime/loader.py).
+AHEAD = 6
 
 
 def memory(base: float, attempt: int) -> int:

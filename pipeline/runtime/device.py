@@ -44,6 +44,13 @@ def title(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def precision(wanted: str, device: torch.device) -> str:
+    """What `auto` is on a device: bfloat16 on a GPU that multiplies in it, else float32."""
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
+
+
 def _claimed() -> torch.device:
     """Take the lock of a GPU, known by its serial id: numbers differ between jobs that see different GPUs."""
     names = [str(torch.cuda.get_device_properties(number).uuid) for number in range(torch.cuda.device_count())]

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 SHARE = 1 / 4  # of a GPU's memory, the rest of which a training may hold
-CPU_BYTES = 4e9  # a CPU shares its memory with other jobs; 64 videos of 12 frames take 2.8e9 with ViT-B/32
+CPU_BYTES = 4e9  # a CPU shares its memory with other jobs; 64 videos of 12 frames take 2.2e9 with ViT-B/32
 
 
 def budget(device: torch.device) -> float:

@@ -27,7 +27,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=Path, help="folder that out_path of a videos.parquet is relative to")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=-1, help="processes that read ahead; -1: 2 on a GPU, none on a CPU")
+    parser.add_argument("--workers", type=int, default=-1, help="processes that read ahead; -1: up to 6 on a GPU, none on a CPU")
 
 
 def training_parser(description: str | None) -> argparse.ArgumentParser:

@@ -37,10 +37,11 @@ def main() -> None:
     frames, words = shape.frames.number, shape.words
     checkpoint.attach(clip, said, args.adapter)
     clip.to(place)
+    clip.compute_in(checkpoint.precision(header))
     files = split_files(args)
     split = open_split(files, clip=clip, shape=shape)
     made = embed.embed(clip, split, device=place, workers=args.workers, chunk=settings.chunk)
-    about = {key: header[key] for key in ("dataset", "backbone", "backbone_digest", "run", "seed")}
+    about = {key: header[key] for key in ("dataset", "backbone", "backbone_digest", "run", "seed")} | {"precision": clip.precision}
     # No record of the training: it holds measured times, and equal adapters give equal embeddings.
     inputs = {str(path): record.sha256(path) for path in files.given().values()}
     about |= {"adapter": record.sha256(args.adapter), "inputs": json.dumps(inputs, sort_keys=True)}

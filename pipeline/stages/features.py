@@ -22,6 +22,7 @@ def main() -> None:
     device.prepare(place, threads=args.threads, seed=0)
     settings = read(Features, args.settings)
     clip = load_backbone(settings.backbone).to(place)
+    clip.compute_in(device.precision(settings.cache.precision, place))
     tower = {"vision": clip.vision, "text": clip.text}[args.tower]
     shared: dict[str, Any] = {
         "clip": clip,

@@ -10,16 +10,22 @@ import torch
 from torch import Tensor
 
 OWN_NORM = 1.0  # the norm to which each tensor's gradient is clipped, after the global clipping
-Round = Callable[[Tensor], Tensor]
+Tensors = list[Tensor]
+many: Any = torch  # its stubs take lists of numbers for what may be lists of tensors
+Round = Callable[[Tensors], Tensors]
 
 
-def to_half(x: Tensor) -> Tensor:
-    """The nearest number that float16 can store, in the type of `x`: what is too small becomes 0."""
-    return x.to(torch.float16).to(x.dtype)
+def to_half(tensors: Tensors) -> Tensors:
+    """The nearest numbers that float16 can store, in the tensors' own type: what is too small becomes 0."""
+    halves = [torch.empty_like(tensor, dtype=torch.float16) for tensor in tensors]
+    many._foreach_copy_(halves, tensors)
+    rounded = [torch.empty_like(tensor) for tensor in tensors]
+    many._foreach_copy_(rounded, halves)
+    return rounded
 
 
-def _as_is(x: Tensor) -> Tensor:
-    return x
+def _as_is(tensors: Tensors) -> Tensors:
+    return tensors
 
 
 class BertAdam(torch.optim.Optimizer):
@@ -38,34 +44,39 @@ class BertAdam(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "half": False})
         with torch.no_grad():
-            for group in self.param_groups:
-                for parameter in group["params"] if group["half"] else ():
-                    parameter.copy_(to_half(parameter))
+            for group in (group for group in self.param_groups if group["half"]):
+                many._foreach_copy_(group["params"], to_half(group["params"]))
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update every tensor that has a gradient."""
         assert closure is None, "the loss is not evaluated again"
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group, to_half if group["half"] else _as_is)
+            if moving := [parameter for parameter in group["params"] if parameter.grad is not None]:
+                self._update(moving, group, to_half if group["half"] else _as_is)
 
-    def _update(self, p: Tensor, group: dict[str, Any], r: Round) -> None:
-        state, (b1, b2) = self.state[p], group["betas"]
-        if not state:
-            state["m"], state["v"] = torch.zeros_like(p), torch.zeros_like(p)
-        assert p.grad is not None
-        g = _clipped(r(p.grad), r)
-        m = state["m"].copy_(r(r(b1 * state["m"]) + r((1 - b1) * g)))
-        v = state["v"].copy_(r(r(b2 * state["v"]) + r((1 - b2) * g.square())))
-        eps = r(torch.tensor(group["eps"], dtype=p.dtype)).item()  # on the CPU, so that a GPU is not waited for
-        u = r(m / r(r(v.sqrt()) + eps))
+    def _update(self, ps: Tensors, group: dict[str, Any], r: Round) -> None:
+        """All tensors of a group at once: on a GPU each kernel's start costs more than its work on a small tensor."""
+        b1, b2 = group["betas"]
+        ms, vs = (self._state(ps, name) for name in ("m", "v"))
+        gs = _clipped(r([p.grad for p in ps if p.grad is not None]), r)
+        squares = many._foreach_mul(many._foreach_mul(gs, gs), 1 - b2)
+        many._foreach_copy_(ms, r(many._foreach_add(r(many._foreach_mul(ms, b1)), r(many._foreach_mul(gs, 1 - b1)))))
+        many._foreach_copy_(vs, r(many._foreach_add(r(many._foreach_mul(vs, b2)), r(squares))))
+        eps = r([torch.tensor(group["eps"], dtype=ps[0].dtype)])[0].item()  # on the CPU, so that a GPU is not waited for
+        us = r(many._foreach_div(ms, r(many._foreach_add(r(many._foreach_sqrt(vs)), eps))))
         if group["weight_decay"]:
-            u = r(u + r(group["weight_decay"] * p))
-        p.copy_(r(p - r(group["lr"] * u)))
+            us = r(many._foreach_add(us, r(many._foreach_mul(ps, group["weight_decay"]))))
+        many._foreach_copy_(ps, r(many._foreach_sub(ps, r(many._foreach_mul(us, group["lr"])))))
+
+    def _state(self, ps: Tensors, name: str) -> Tensors:
+        for p in ps:
+            if name not in self.state[p]:
+                self.state[p][name] = torch.zeros_like(p)
+        return [self.state[p][name] for p in ps]
 
 
-def _clipped(g: Tensor, r: Round) -> Tensor:
-    """The gradient of one tensor with a norm of at most OWN_NORM."""
-    return r(g * (OWN_NORM / (g.norm() + 1e-6)).clamp(max=1.0))
+def _clipped(gs: Tensors, r: Round) -> Tensors:
+    """The gradient of each tensor with a norm of at most OWN_NORM."""
+    gains = (OWN_NORM / (torch.stack(many._foreach_norm(gs)) + 1e-6)).clamp(max=1.0)
+    return r(many._foreach_mul(gs, list(gains.unbind())))

@@ -15,7 +15,7 @@ from pipeline.config.settings import Training
 from pipeline.core import record
 from pipeline.core.code import fingerprint
 from pipeline.inputs.split import Files, Split, open_split
-from pipeline.runtime.device import choose, title
+from pipeline.runtime.device import choose, precision, title
 from pipeline.runtime.device import prepare as prepare_device
 from pipeline.runtime.distributed import Team, join
 
@@ -46,7 +46,10 @@ def prepare(settings: Training, files: tuple[Files, Files], *, seed: int, device
     clip.to(place)
     data = open_split(files[0], clip=clip, shape=shape), open_split(files[1], clip=clip, shape=shape)
     inputs = {f"{split}_{key}": path for split, of in zip(("train", "val"), files, strict=True) for key, path in of.given().items()}
-    about = record.describe(device=title(place), threads=threads, inputs=inputs) | {"processes": team.size}
+    about = record.describe(device=title(place), threads=threads, inputs=inputs) | {
+        "processes": team.size,
+        "precision": precision(train.precision, place),
+    }
     header = _header(settings, clip, about, config=dict(vars(method)), seed=seed)
     return Job(clip, data, train, place, team, about, header, _fingerprint(header, about | {"device": place.type}))
 
@@ -63,6 +66,7 @@ def _header(settings: Training, clip: FrozenClip, about: dict[str, Any], *, conf
         "dataset": settings.dataset,
         "dataset_fingerprint": about["inputs"],
         "seed": seed,
+        "precision": about["precision"],
         "commit": about["commit"],
     }
 

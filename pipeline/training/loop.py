@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,14 +173,22 @@ class _Run:
         self.progress.step_bytes = max(self.progress.step_bytes, used.bytes)
         scaler.unscale_(optimiser)
         trained = self.clip.trained()
-        for name, parameter in trained.items():
-            if parameter.grad is not None:
-                self.progress.alive[name] |= parameter.grad != 0
+        _mark(self.progress.alive, trained)
         optim.clip_gradients(trained.values(), settings.clip_norm, gain=settings.gradient_gain)
         scaler.step(optimiser)
         scaler.update()
         self.clip.limit_logit_scale()
         return loss
+
+
+@torch.no_grad()
+def _mark(alive: Tensors, trained: Mapping[str, Tensor]) -> None:
+    """Mark the entries that have a gradient in this step. All tensors at once: a GPU pays for the start of each kernel."""
+    gradients = {name: tensor.grad for name, tensor in trained.items() if tensor.grad is not None}
+    masks = [alive[name] for name in gradients]
+    received = [torch.empty_like(mask) for mask in masks]
+    torch._foreach_copy_(received, list(gradients.values()))  # True for what is not zero
+    torch._foreach_add_(masks, received)  # of booleans: or
 
 
 def order(split: Split, *, settings: Train, seed: int, epoch: int) -> Iterator[np.ndarray]:

@@ -93,6 +93,5 @@ def clip_gradients(parameters: Iterable[nn.Parameter], norm: float, *, gain: flo
     """Multiply all gradients by `gain`, then scale them down to the global norm `norm`."""
     tensors = list(parameters)
     if gain != 1:
-        for gradient in (p.grad for p in tensors if p.grad is not None):
-            gradient.mul_(gain)
+        torch._foreach_mul_([p.grad for p in tensors if p.grad is not None], gain)
     torch.nn.utils.clip_grad_norm_(tensors, norm)

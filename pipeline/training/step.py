@@ -18,16 +18,14 @@ from pipeline.clip import FrozenClip
 from pipeline.config.schema import Train
 from pipeline.evaluation.similarity import scores
 from pipeline.inputs.split import Pairs, Split
-from pipeline.runtime.device import random_state, set_random_state
+from pipeline.runtime.device import precision, random_state, set_random_state
 from pipeline.runtime.distributed import Team
 from pipeline.training.loss import contrastive
-
-TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Step:
-    """How the gradient of a batch is computed. `encode`: pairs -> frame features (B, T, E) and text features (B, E), not in half precision.
+    """How the gradient of a batch is computed. `encode`: pairs -> frame features (B, T, E) and text features (B, E), in float32.
 
     `chunk`: pairs whose towers are computed at once, 0 for all of a process. `scaler`: of losses, where towers compute in float16.
     """
@@ -83,20 +81,17 @@ class Step:
 
 
 def prepare(clip: FrozenClip, split: Split, *, settings: Train, team: Team, device: torch.device) -> Step:
-    """The step that `settings` ask for."""
-    kind = TYPES[settings.precision]
+    """The step that `settings` ask for, with a CLIP that computes in their precision from now on."""
+    clip.compute_in(precision(settings.precision, device))
 
     def encode(pairs: Pairs) -> tuple[Tensor, Tensor]:
-        with torch.autocast(device.type, dtype=kind, enabled=kind != torch.float32):
-            frames, texts = split.encode_videos(clip, pairs), split.encode_texts(clip, pairs)
-        # Normalisation and softmax need float32 even when the towers do not.
-        return (frames, texts) if kind == torch.float32 else (frames.float(), texts.float())
+        return split.encode_videos(clip, pairs), split.encode_texts(clip, pairs)
 
     return Step(
         clip=clip,
         encode=torch.compile(encode) if settings.compile else encode,
         chunk=settings.chunk,
-        scaler=torch.amp.GradScaler(device.type, enabled=kind == torch.float16),
+        scaler=torch.amp.GradScaler(device.type, enabled=clip.precision == "float16"),
         team=team,
         device=device,
     )

@@ -41,7 +41,7 @@ def changed(**parts):
         ({"train": {"lr": "fast"}}, r"params.yaml: .*fast.*\(key 'train.lr'\)"),
         ({"train": {"gradient_accumulation": 4}}, r"train.gradient_accumulation: gradients added up .* fewer negatives; set train.chunk"),
         ({"methods": {"vop": {"train": {"accumulate": 4}}}}, r"methods.vop.train.accumulate: .*; set methods.vop.train.chunk"),
-        ({"train": {"precision": "half"}}, "train: precision is 'half'; choose one of float32, bfloat16, float16"),
+        ({"train": {"precision": "half"}}, "train: precision is 'half'; choose one of auto, float32, bfloat16, float16"),
         ({"cache": {"dtype": "half"}}, "cache: dtype is 'half'; choose one of float16, float32, bfloat16"),
         ({"datasets": {"motion": {"clips": {"pixels": "round"}}}}, "motion: clips: pixels is 'round'; choose one of square, stored"),
         ({"datasets": {"motion": {"frames": {"grid": "middle"}}}}, "motion: frames: grid is 'middle'; choose one of centres, clip4clip"),

@@ -83,4 +83,5 @@ def test_lora_costs_nothing_once_it_is_merged_and_little_before(base_clip):
     after = measure.macs(base_clip, num_frames=12, num_words=32, device=CPU)["macs_per_video"]
     base_clip.detach_all()
     assert after == 12 * (49 * 3 * 32 * 32 * 768 + tower(50, 768, 12) + 768 * 512)
-    assert before == after + 12 * 3 * 768 * 8 * 768
+    # In each of 12 blocks a token goes down to 8 numbers and up to queries, keys and values.
+    assert before == after + 12 * 12 * 50 * 8 * (768 + 3 * 768)

@@ -101,6 +101,7 @@ def test_a_file_says_what_it_holds_and_of_whom(tmp_path):
     vision, text = write(tmp_path, 4, "float16")
     clip = small_clip()
     shared = ATTRS | {"format": 2, "level": "all", "backbone": "small", "backbone_digest": clip.digest, "dtype": "float32"}
+    shared |= {"precision": "float32"}
     with h5py.File(vision) as file:
         assert attributes(file) == shared | Source().attrs | {"tower": "vision", "preprocessing": clip.preprocessing}
         assert (file["tokens"].shape, file["tokens"].chunks, file["tokens"].fletcher32) == ((3, 4, 16), (1, 4, 16), True)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pipeline import methods
+from pipeline.clip.kept_once import quick_gelu
 from pipeline.evaluation.similarity import query_pair_scores, query_scores
-from pipeline.methods.parts.bottleneck import quick_gelu
 from tests.conftest import small_clip
 from tests.methods import naive
 from tests.methods.cases import SHAPE

@@ -1,5 +1,7 @@
 """What every method must do, whatever it is. A method that cannot do one of these is wrong, not special."""
 
+from collections import Counter
+
 import pytest
 import torch
 
@@ -246,23 +248,38 @@ def test_activation_checkpointing_gives_the_same_gradients(case, batch):
 
 
 @each(TRAINABLE)
-def test_bfloat16_autocast_gives_float32_gradients_close_to_those_of_float32(case, batch):
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_gives_float32_features_and_gradients_close_to_those_of_float32(case, precision, batch):
     clip = shake(attached(case))
-
-    def rounded(clip, batch):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            videos, texts = features(clip, batch)
-        similarities = scores(texts.float(), videos.float(), mask=batch[1], temperature=clip.query_temperature)
-        return contrastive(similarities, scale=torch.tensor(5.0))
 
     def scaled(clip, batch):
         videos, texts = features(clip, batch)
+        assert videos.dtype == texts.dtype == torch.float32
         return contrastive(scores(texts, videos, mask=batch[1], temperature=clip.query_temperature), scale=torch.tensor(5.0))
 
-    exact, found = gradients_or_zero(clip, batch, scaled), gradients_or_zero(clip, batch, rounded)
+    exact = gradients_or_zero(clip, batch, scaled)
+    clip.compute_in(precision)
+    found = gradients_or_zero(clip, batch, scaled)
     assert all(g.dtype == torch.float32 and g.isfinite().all() for g in found.values())
     one, other = (torch.cat([g.flatten() for g in all_.values()]) for all_ in (exact, found))
     assert torch.nn.functional.cosine_similarity(one, other, dim=0) > 0.9
+
+
+@each(CASES)
+def test_in_bfloat16_no_token_is_float32_between_the_blocks(case, batch):
+    """Nor before a hook has seen it: what a method puts among the tokens has their type."""
+    clip = shake(attached(case))
+    clip.compute_in("bfloat16")
+    kinds = Counter()
+    for tower in (clip.vision, clip.text):
+        watched = [tower.embedding, *(list_ for hooks in tower.hooks for list_ in (hooks.before, hooks.after))]
+        for hooks in watched:
+            hooks[:] = [lambda tokens, flow, hook=hook: kinds.update([(made := hook(tokens, flow)).dtype]) or made for hook in hooks]
+        for block in tower.blocks:
+            block.ln_1.register_forward_hook(lambda _, given, made: kinds.update([given[0].dtype, made.dtype]))
+            block.mlp.gelu.register_forward_hook(lambda _, given, made: kinds.update([given[0].dtype, made.dtype]))
+    outputs(clip, batch)
+    assert set(kinds) == {torch.bfloat16} and kinds.total() > 10
 
 
 def gradients_or_zero(clip, batch, loss):

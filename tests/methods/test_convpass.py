@@ -2,7 +2,7 @@
 
 import torch
 
-from pipeline.methods.parts.bottleneck import quick_gelu
+from pipeline.clip.kept_once import quick_gelu
 from tests.methods import naive
 
 

@@ -1,7 +1,10 @@
 """LoRA against CLIP with the weights W + B A put in by hand; merged and unmerged outputs; counts."""
 
+from collections import Counter
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline import methods
 from tests.conftest import small_clip
@@ -68,3 +71,23 @@ def test_an_unknown_target_and_none_are_refused():
     for targets in (["qkv"], []):
         with pytest.raises(ValueError, match="choose one of q, k, v, out, fc, proj"):
             methods.attach(small_clip(), methods.load("lora", config={"targets": targets}), shape=SHAPE)
+
+
+def test_a_step_makes_no_gradient_of_a_frozen_weight(batch):
+    """Dense products with a gradient on the left and an input on the right would be half as much work again."""
+    clip = naive.attach("lora", targets=["q", "v", "out", "fc", "proj"])
+    frozen = {tuple(block.get_parameter(name).shape) for block in clip.vision.blocks for name in ("attn.in_proj_weight", *PLACES.values())}
+
+    class Made(TorchDispatchMode):
+        shapes = Counter()
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if func._overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm):
+                self.shapes[tuple(out.shape)] += 1
+            return out
+
+    with Made() as made:
+        sum(part.square().sum() for part in outputs(clip, batch)).backward()
+    assert made.shapes and not frozen & made.shapes.keys()
+    assert all(parameter.grad is not None for parameter in clip.trained().values())

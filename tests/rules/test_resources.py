@@ -36,7 +36,7 @@ def test_memory_of_a_training_on_a_cpu_covers_what_was_measured():
 
 def test_cores_of_a_job_are_those_that_compute_and_those_that_read_ahead():
     assert resources.cpus(1, -1, gpu=0) == 1
-    assert resources.cpus(1, -1, gpu=1) == 3
+    assert resources.cpus(1, -1, gpu=1) == 7
     assert resources.cpus(1, 4, gpu=1, processes=2) == 10
 
 

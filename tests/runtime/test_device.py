@@ -113,3 +113,14 @@ def test_a_workspace_that_takes_the_order_of_sums_back_is_refused(kernels, monke
     kernels(deterministic=False)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     kernels(deterministic=True)
+
+
+@pytest.mark.parametrize(
+    ("capability", "found"),
+    [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float32"), ((7, 0), "float32")],  # H100, A100, T4, V100
+)
+def test_auto_is_bfloat16_where_a_gpu_multiplies_in_it(capability, found, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert device.precision("auto", torch.device("cuda:0")) == found
+    assert device.precision("auto", torch.device("cpu")) == "float32"
+    assert device.precision("float32", torch.device("cuda:0")) == "float32"

@@ -17,6 +17,8 @@ import pytest
 import torch
 
 from pipeline.core.stopped import Stopped
+from pipeline.rules import resources
+from pipeline.runtime import loader
 from pipeline.runtime.loader import Stream
 
 CPU = torch.device("cpu")
@@ -221,3 +223,14 @@ def test_batches_for_a_gpu_are_pinned_on_that_gpu_as_they_arrive(monkeypatch):
         stream = Stream(fetch, [np.array([row]) for row in range(3)], device=torch.device("cuda:1"), workers=workers, move=False)
         assert [int(batch.rows) for batch in stream] == [0, 1, 2]
     assert devices == [torch.device("cuda:1")] * 6 and len(pinned) == 6
+
+
+@pytest.mark.parametrize(("cores", "processes", "found"), [(2, 1, 1), (4, 1, 3), (16, 1, 6), (128, 8, 6), (16, 4, 3), (8, 8, 1)])
+def test_a_gpu_has_readers_for_its_share_of_the_cores(cores, processes, found, monkeypatch):
+    monkeypatch.setattr(loader.os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert loader.ahead() == found
+
+
+def test_a_job_asks_a_cluster_for_the_cores_of_its_readers():
+    assert resources.cpus(1, -1, gpu=1) == 1 + loader.READERS

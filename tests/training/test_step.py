@@ -180,6 +180,21 @@ def test_more_processes_than_pairs_are_refused(tmp_path):
     assert together(Refused(tmp_path), size=4) == ["a batch of 2 pairs cannot be shared by 4 processes; use fewer"] * 4
 
 
+@pytest.mark.parametrize(("name", "stops"), [("lora", 0), ("mv_adapter", 0), ("aim", 0), ("vop_fc", 1)])
+def test_a_compiled_step_is_one_program_but_for_recurrences_over_videos_of_any_length(name, stops):
+    """Of all methods, and with the numbers: `python -m benchmarks.compiled`."""
+    clip = attached((name, {}), torch.float32, layers=2)
+    split = planted(clip, videos=4, captions=1)
+    torch._dynamo.reset()
+
+    def encode(pairs):
+        return split.encode_videos(clip, pairs), split.encode_texts(clip, pairs)
+
+    found = torch._dynamo.explain(encode)(split.pairs(np.arange(4)))
+    places = {str(reason.user_stack[-1]) for reason in found.break_reasons}
+    assert len(places) == stops, places
+
+
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile on a CPU needs g++")
 def test_compiled_towers_give_the_same_numbers_but_for_rounding():
     clip = attached(("vop", {}), torch.float32, layers=1)  # each layer more is compiled for ten seconds more

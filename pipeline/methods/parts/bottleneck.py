@@ -2,18 +2,12 @@
 
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.clip.kept_once import quick_gelu
 from pipeline.clip.tower import BranchHook, Site, Tower
 from pipeline.config.parse import choose
-
-
-def quick_gelu(x: Tensor) -> Tensor:
-    """CLIP's activation."""
-    return x * torch.sigmoid(1.702 * x)
-
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "quick_gelu": quick_gelu}
 PLACEMENTS = ("parallel", "sequential")

@@ -47,6 +47,8 @@ class Context(nn.Module):
             x = block(x, keys=mask)
         return x
 
+    # Its shapes follow from the lengths of videos: one place where a compiled program stops, instead of six.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _recur(self, cls: Tensor, lengths: Tensor) -> Tensor:
         """`pack_padded_sequence` and its inverse do the same, but wait for a GPU four times."""
         places, sizes = _packing(lengths, cls.shape[1])

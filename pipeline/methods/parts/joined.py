@@ -23,7 +23,7 @@ def _join(position: Tensor) -> TokenHook:
     """Frames (B*T, 1+P, D) -> videos (B, T + T*P, D), CLS tokens first; each token gets the position of its frame."""
 
     def change(tokens: Tensor, flow: Flow) -> Tensor:
-        z = tokens.unflatten(0, (-1, flow.num_frames)) + position[: flow.num_frames, None]
+        z = tokens.unflatten(0, (-1, flow.num_frames)) + position[: flow.num_frames, None].to(tokens.dtype)
         return torch.cat([z[:, :, 0], z[:, :, 1:].flatten(1, 2)], dim=1)
 
     return change

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.methods.parts.bottleneck import quick_gelu
+from pipeline.clip.kept_once import quick_gelu
 
 
 class Mixer(nn.Module):

@@ -14,8 +14,8 @@ def normal(*shape: int, std: float) -> nn.Parameter:
 
 
 def insert(tokens: Tensor, prompts: Tensor, *, at: int) -> Tensor:
-    """Tokens (N, L, D) and prompts (P, D) or (N, P, D) -> (N, L+P, D), the prompts from position `at` on."""
-    rows = prompts.expand(len(tokens), -1, -1)
+    """Tokens (N, L, D) and prompts (P, D) or (N, P, D) -> (N, L+P, D) of the tokens' type, the prompts from position `at` on."""
+    rows = prompts.to(tokens.dtype).expand(len(tokens), -1, -1)
     return torch.cat([tokens[:, :at], rows, tokens[:, at:]], dim=1)
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.methods.parts.bottleneck import quick_gelu
+from pipeline.clip.kept_once import quick_gelu
 from pipeline.methods.parts.mixer import Mixer
 
 

@@ -67,11 +67,6 @@ def _enough(case: Case, device: str, number: int, found: str) -> Iterator[Line]:
         yield Line("gpu", FINE, found)
 
 
-def readers(params: Params, number: int) -> int:
-    """Processes of one training, or of one that computes, that read ahead, with so many GPUs."""
-    return demand.readers(params.machine.workers, gpu=int(number > 0))
-
-
 def shared(case: Case) -> Iterator[Line]:
     """/dev/shm for the processes of one training, whose GPUs may exchange gradients through it. Readers use none."""
     if case.params is None or case.slurm:
@@ -97,7 +92,7 @@ def memory(case: Case) -> Iterator[Line]:
     if needed * 1e6 > there:
         remedy = "set train.chunk, a smaller train.batch, or checkpointing: true"
         yield Line("memory", WARNING, f"{said}; training {what} is taken to need up to {size(needed * 1e6)}: {remedy}")
-    elif (threads := 1 + readers(params, int(gpu))) > cores and not case.quick:  # slower, but right
+    elif (threads := 1 + max(params.machine.workers, 0)) > cores and not case.quick:  # slower, but right
         remedy = f"set machine: {{workers: {cores - 1}}}"
         yield Line("memory", WARNING, f"{said}; a training computes and reads in {threads} processes: {remedy}")
     else:
