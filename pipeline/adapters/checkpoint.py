@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from pipeline.clip import FrozenClip
+from pipeline.clip import OPENAI, FrozenClip
 from pipeline.core.files import whole
 
 # One key, because safetensors writes several in an order that changes from run to run.
@@ -33,12 +33,24 @@ def read_header(source: Path) -> dict[str, Any]:
         raise ValueError(f"{source} is not an adapter checkpoint of this pipeline ({type(error).__name__}); train it again") from error
 
 
+def backbone(clip: FrozenClip) -> dict[str, Any]:
+    """What a header says of the backbone. Its preprocessing stands there where it is not OpenAI's, which older adapters do not say."""
+    other = {} if clip.preprocessing == str(OPENAI) else {"preprocessing": clip.preprocessing}
+    return {"backbone": clip.name, "backbone_digest": clip.digest} | other
+
+
 def refuse_other_backbone(header: dict[str, Any], clip: FrozenClip, source: Path) -> None:
-    """ValueError if the checkpoint `source` with this `header` belongs to other weights than `clip` has."""
+    """ValueError if the checkpoint `source` with this `header` belongs to other weights than `clip` has, or to other pictures."""
     if header["backbone_digest"] != clip.digest:
         raise ValueError(
             f"{source} was trained on backbone {header['backbone']} ({header['backbone_digest'][:12]}), "
             f"not on {clip.name} ({clip.digest[:12]}); use that backbone or train again"
+        )
+    seen = header.get("preprocessing", str(OPENAI))
+    if seen != clip.preprocessing:
+        raise ValueError(
+            f"{source} was trained with {seen}, and {clip.name} has {clip.preprocessing} here; set backbone.mean, std, resize and "
+            "interpolation to what it was trained with, or train again"
         )
 
 

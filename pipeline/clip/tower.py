@@ -14,20 +14,30 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from pipeline.clip.blocks import Block
+
 
 @dataclass
 class Flow:
     """One pass through a tower, as far as hooks may know it.
 
     `frame_mask` (B, T) is True for real frames, which come first (vision). `read` (B,) is the token that is read out: 0 or the
-    end of text. `attn_mask` is of the whole pass, as for `attend`; None is full attention. `num_frames` is T, 1 for text. Only hooks of
-    the embedding may change it: those of a block run twice under activation checkpointing.
+    end of text. `attn_mask` is of the whole pass, as for `attend`; None is full attention. `num_frames` is T, 1 for text. `patches` of a
+    frame are its last tokens; `rotary` are their positions in every attention (`blocks.turned`), None where a tower has none. Only hooks
+    of the embedding may change it: those of a block run twice under activation checkpointing.
     """
 
     num_frames: int
     read: Tensor
     frame_mask: Tensor | None = None
     attn_mask: Tensor | None = None
+    patches: int = 0
+    rotary: Tensor | None = None
+
+    def turn(self, rows: int) -> Tensor | None:
+        """`rotary` of the last tokens of each of so many rows: of one frame, or of all frames of a video that are joined in a row."""
+        joined = 1 if self.rotary is None else self.frames.numel() // rows
+        return self.rotary if self.rotary is None or joined == 1 else self.rotary.repeat(joined, 1)
 
     @property
     def frames(self) -> Tensor:
@@ -82,11 +92,17 @@ class Tower:
 
     `embedding` hooks see the raw tokens: before ln_pre in the vision tower, before the positions are added in the text tower.
     `checkpointing` computes each block again in the backward pass instead of keeping what it computed.
+
+    - `cls`: tokens before the patches, 1 or 0. `pooled`: attention over all tokens reads the tower at its end, and not CLS.
+    - `whole_rows`: what follows a caption is read too, so that all captions have the context's length.
     """
 
-    def __init__(self, name: str, *, transformer: nn.Module, width: int) -> None:
+    def __init__(
+        self, name: str, *, transformer: nn.Module, width: int, cls: int = 1, pooled: bool = False, whole_rows: bool = False
+    ) -> None:
         self.name = name
         self.width = width
+        self.cls, self.pooled, self.whole_rows = cls, pooled, whole_rows
         self.blocks: list[Any] = list(transformer.get_submodule("resblocks").children())
         self.checkpointing = False
         self.clear()
@@ -124,7 +140,7 @@ def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
         tokens = hook(tokens, flow)
     mask = hooks.mask(tokens, flow) if hooks.mask else flow.attn_mask
     normed = block.ln_1(tokens)
-    branch = block.ls_1(_part(block, hooks, "attention", normed, mask))
+    branch = block.ls_1(_part(block, hooks, "attention", normed, mask, flow.turn(len(tokens))))
     for change in hooks.attention:
         branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
     tokens = tokens + branch
@@ -138,12 +154,15 @@ def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
     return tokens
 
 
-def attend(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
-    """The attention of a block among its tokens x (N, L, D).
+def attend(block: Any, x: Tensor, mask: Tensor | None, turn: Tensor | None = None) -> Tensor:
+    """The attention of a block among its tokens x (N, L, D), the last of which have the rotary positions `turn`.
 
     `mask` is added to the scores, (L, L), or says as booleans which tokens (N, L) any other may look at. That is the smallest shape
     which says it: scores of (N*heads, L, L) would be written out, for a video of 64 frames gigabytes a layer.
     """
+    if isinstance(block, Block):
+        own: Tensor = block.attn(x, mask=mask, turn=turn)
+        return own
     if mask is None or mask.dtype != torch.bool:
         seen: Tensor = block.attention(x, attn_mask=mask)
         return seen
@@ -158,19 +177,19 @@ class _Part(nn.Module):
         super().__init__()
         self.block = block
 
-    def forward(self, name: str, x: Tensor, mask: Tensor | None) -> Tensor:
-        return _run(self.block, name, x, mask)
+    def forward(self, name: str, x: Tensor, mask: Tensor | None, turn: Tensor | None) -> Tensor:
+        return _run(self.block, name, x, mask, turn)
 
 
-def _run(block: Any, name: str, x: Tensor, mask: Tensor | None) -> Tensor:
-    out: Tensor = attend(block, x, mask) if name == "attention" else block.mlp(x)
+def _run(block: Any, name: str, x: Tensor, mask: Tensor | None, turn: Tensor | None) -> Tensor:
+    out: Tensor = attend(block, x, mask, turn) if name == "attention" else block.mlp(x)
     return out
 
 
-def _part(block: Any, hooks: BlockHooks, name: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
+def _part(block: Any, hooks: BlockHooks, name: str, x: Tensor, mask: Tensor | None = None, turn: Tensor | None = None) -> Tensor:
     prefix = "attn." if name == "attention" else "mlp."
     changed = {f"block.{key}": hook(block.get_parameter(key)) for key, hook in hooks.weights.items() if key.startswith(prefix)}
     if not changed:
-        return _run(block, name, x, mask)
-    replaced: Tensor = functional_call(_Part(block), changed, (name, x, mask))
+        return _run(block, name, x, mask, turn)
+    replaced: Tensor = functional_call(_Part(block), changed, (name, x, mask, turn))
     return replaced

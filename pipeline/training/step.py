@@ -20,7 +20,7 @@ from pipeline.evaluation.similarity import scores
 from pipeline.inputs.split import Pairs, Split
 from pipeline.runtime.device import random_state, set_random_state
 from pipeline.runtime.distributed import Team
-from pipeline.training.loss import contrastive
+from pipeline.training.loss import contrastive, pairwise
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -29,11 +29,13 @@ TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.
 class Step:
     """How the gradient of a batch is computed. `encode`: pairs -> frame features (B, T, E) and text features (B, E), not in half precision.
 
-    `chunk`: pairs whose towers are computed at once, 0 for all of a process. `scaler`: of losses, where towers compute in float16.
+    `loss`: similarities (B, B) -> a number. `chunk`: pairs whose towers are computed at once, 0 for all of a process. `scaler`: of
+    losses, where towers compute in float16.
     """
 
     clip: FrozenClip
     encode: Callable[[Pairs], tuple[Tensor, Tensor]]
+    loss: Callable[[Tensor], Tensor]
     chunk: int
     scaler: torch.amp.GradScaler
     team: Team
@@ -72,7 +74,7 @@ class Step:
         """The loss over the features of all processes, and its gradient with respect to one's own, frames and texts."""
         frames, texts = (self.team.gather(part.detach(), total=total).requires_grad_() for part in own)
         masks = self.team.gather(mask.to(self.device, non_blocking=True), total=total)
-        loss = contrastive(scores(texts, frames, mask=masks, temperature=self.clip.query_temperature), scale=self.clip.logit_scale)
+        loss = self.loss(scores(texts, frames, mask=masks, temperature=self.clip.query_temperature))
         self.scaler.scale(loss).backward()
         if not self.team.first:
             # The temperature, which the loss itself trains, has its whole gradient in every process, and is to be counted once.
@@ -95,11 +97,22 @@ def prepare(clip: FrozenClip, split: Split, *, settings: Train, team: Team, devi
     return Step(
         clip=clip,
         encode=torch.compile(encode) if settings.compile else encode,
+        loss=_loss(clip, settings.loss),
         chunk=settings.chunk,
         scaler=torch.amp.GradScaler(device.type, enabled=kind == torch.float16),
         team=team,
         device=device,
     )
+
+
+def _loss(clip: FrozenClip, name: str) -> Callable[[Tensor], Tensor]:
+    """The loss of a name over similarities. ValueError for a sigmoid without the bias that comes with weights trained so."""
+    if name == "softmax":
+        return lambda similarities: contrastive(similarities, scale=clip.logit_scale)
+    bias = clip.logit_bias
+    if bias is None:
+        raise ValueError(f"train.loss is sigmoid, but {clip.name} was trained with softmax and has no bias for it; set it to softmax")
+    return lambda similarities: pairwise(similarities, scale=clip.logit_scale, bias=bias)
 
 
 def _taken(batch: Pairs, piece: tuple[int, int], device: torch.device) -> Pairs:
