@@ -15,7 +15,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from pipeline import methods
-from pipeline.clip import FrozenClip, architecture
+from pipeline.clip import OPENAI, FrozenClip, configuration
 from pipeline.config.parse import parse, shown
 from pipeline.config.schema import Backbone, Train
 from pipeline.config.settings import Sampling
@@ -84,7 +84,7 @@ def parts(header: Mapping[str, Any], source: Path) -> Parts:
 def backbone(header: Mapping[str, Any], source: Path, weights: str) -> Backbone:
     """The backbone that the header of `source` names, with these weights. ValueError for an architecture that there is not."""
     with _of(source):
-        architecture(header["backbone"])
+        configuration(header["backbone"])
     return Backbone(header["backbone"], weights)
 
 
@@ -123,12 +123,24 @@ def precision(header: dict[str, Any]) -> str:
     return str(header.get("precision") or header["train"]["precision"])
 
 
+def described(clip: FrozenClip) -> dict[str, Any]:
+    """What a header says of the backbone. Its preprocessing stands there where it is not OpenAI's, which older adapters do not say."""
+    other = {} if clip.preprocessing == str(OPENAI) else {"preprocessing": clip.preprocessing}
+    return {"backbone": clip.name, "backbone_digest": clip.digest} | other
+
+
 def refuse_other_backbone(header: dict[str, Any], clip: FrozenClip, source: Path) -> None:
-    """ValueError if the checkpoint `source` with this `header` belongs to other weights than `clip` has."""
+    """ValueError if the checkpoint `source` with this `header` belongs to other weights than `clip` has, or to other pictures."""
     if header["backbone_digest"] != clip.digest:
         raise ValueError(
             f"{source} was trained on backbone {header['backbone']} ({header['backbone_digest'][:12]}), "
             f"not on {clip.name} ({clip.digest[:12]}); use that backbone or train again"
+        )
+    seen = header.get("preprocessing", str(OPENAI))
+    if seen != clip.preprocessing:
+        raise ValueError(
+            f"{source} was trained with {seen}, and {clip.name} has {clip.preprocessing} here; set backbone.mean, std, resize and "
+            "interpolation to what it was trained with, or train again"
         )
 
 

@@ -1,10 +1,11 @@
 """Values from YAML or JSON -> a dataclass, with an error that says where the typo is and what was probably meant."""
 
+import copy
 import difflib
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import field, fields, is_dataclass
+from dataclasses import Field, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
@@ -60,6 +61,29 @@ def chosen(*words: str, number: str = "", **meanings: str) -> Any:
     """
     choices = dict.fromkeys(words, "") | meanings
     return field(default=next(iter(choices)), metadata={"choices": choices, "number": number})
+
+
+# Of a field that came when there were files: at its default `stated` leaves it out, so that what was made before is not made anew.
+LATER = {"later": True}
+
+
+def later(entry: Any) -> Any:
+    """`LATER` for a field that has metadata already."""
+    assert isinstance(entry, Field)
+    entry.metadata = types.MappingProxyType(entry.metadata | LATER)
+    return entry
+
+
+def stated(part: Any) -> dict[str, Any]:
+    """A dataclass as a dict, as files and rules carry it: without the keys that came `later` and have their default."""
+    kept = [entry for entry in fields(part) if not ("later" in entry.metadata and getattr(part, entry.name) == entry.default)]
+    return {entry.name: _stated(getattr(part, entry.name)) for entry in kept}
+
+
+def _stated(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _stated(one) for key, one in value.items()}
+    return stated(value) if is_dataclass(value) else copy.deepcopy(value)
 
 
 def _refuse_wrong_values(values: Any, where: str) -> None:

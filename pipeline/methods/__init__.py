@@ -57,7 +57,6 @@ def load(run: str, *, config: Mapping[str, Any], where: str | None = None) -> Me
 def attach(clip: FrozenClip, method: Method, *, shape: Shape) -> FrozenClip:
     """Attach `method` to `clip`, which must be plain."""
     assert not clip.trained(), "detach the former method first"
-    if shape.num_words > clip.context_length:
-        raise ValueError(f"dataset.words is {shape.num_words}, but {clip.name} reads at most {clip.context_length} tokens")
+    clip.refuse_words(shape.num_words)
     clip.adapter = method.attach(clip, shape)
     return clip
