@@ -1,5 +1,6 @@
 """Every architecture of open_clip, cut to two narrow layers, gives open_clip's own features of picture and caption, or it is refused."""
 
+import functools
 import re
 
 import numpy as np
@@ -112,6 +113,7 @@ def apart(found, wanted):
     return float((found - wanted).norm() / wanted.norm())
 
 
+@functools.cache
 def refusal(name):
     """Why an architecture is refused, "" if it runs."""
     try:
