@@ -225,8 +225,8 @@ def _linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook])
         return F.linear(x, weight if change is None else change(weight), bias)
     down, up = change.factors()
     out, low = F.linear(x, weight, bias), F.linear(x, down)
-    out.flatten(0, 1).addmm_(low.flatten(0, 1), up.T.to(out.dtype))  # in place: two passes over a large tensor less
-    return out
+    # One product that adds, and no sum of two large tensors behind it.
+    return torch.addmm(out.flatten(0, 1), low.flatten(0, 1), up.T).unflatten(0, x.shape[:2])
 
 
 def _bias(block: Any, name: str) -> Any:
