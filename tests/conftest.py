@@ -47,6 +47,7 @@ MARKS = {
         "fuzz/",
         "test_pretended_gpu.py",
         "training/test_loop.py::test_every_method_learns",
+        "training/test_memory.py",
         "training/test_pretrain.py::test_two_pretrainings",
         "training/test_step.py::test_compiled",
         "video/test_degraded.py",

@@ -17,7 +17,6 @@ from pipeline.config.dataset import Frames
 from pipeline.core.layout import CLIPS, FRAMES
 from pipeline.inputs.rows import Rows
 from pipeline.inputs.writer import Column, Writer, write
-from pipeline.video.sample import sampled
 
 Clips = Sequence[tuple[str, Path]]
 
@@ -51,8 +50,15 @@ def write_frames(target: Path, clips: Clips, *, settings: Frames, attrs: dict[st
 
 def _rows(clips: Clips, settings: Frames) -> Iterator[dict[str, np.ndarray]]:
     for _, path in clips:
-        pictures, index, mask = sampled(path, settings)
+        pictures, index, mask = _sampled(path, settings)
         yield {"frames": pictures[None], "index": np.array([index], np.int32), "mask": np.array([mask])}
+
+
+def _sampled(path: Path, settings: Frames) -> tuple[NDArray[np.uint8], list[int], list[bool]]:
+    """As `video.sample` does it, which needs PyAV: a machine that reads stored frames only may be without."""
+    from pipeline.video.sample import sampled
+
+    return sampled(path, settings)
 
 
 class FrameStore:
@@ -112,7 +118,7 @@ class ClipStore:
         number, size = self.num_frames, self.size
         pictures, mask = np.empty((len(rows), number, 3, size, size), np.uint8), np.empty((len(rows), number), np.bool_)
         for place, row in enumerate(rows):
-            pictures[place], _, mask[place] = sampled(self._clips[int(row)][1], self._settings)
+            pictures[place], _, mask[place] = _sampled(self._clips[int(row)][1], self._settings)
         return Videos(torch.from_numpy(pictures), torch.from_numpy(mask))
 
 
