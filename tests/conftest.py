@@ -54,6 +54,7 @@ MARKS = {
         "search/test_update.py",
         "test_pretended_gpu.py",
         "training/test_loop.py::test_every_method_learns",
+        "training/test_memory.py",
         "training/test_pretrain.py::test_two_pretrainings",
         "training/test_step.py::test_a_compiled",
         "training/test_step.py::test_compiled",

@@ -1,6 +1,10 @@
 """Numbers as people read them."""
 
 import math
+import re
+from collections.abc import Sequence
+
+SIZES = re.compile(r"\s*([\d.]+)\s*([kMGT]?)(i?)B?\s*", re.IGNORECASE)
 
 import numpy as np
 
@@ -35,6 +39,20 @@ def size(number: float) -> str:
     return count(number, unit="B")
 
 
+def sizes(text: str, *, what: str) -> list[int]:
+    """Bytes of each size in a text such as `24GB 80 GiB`. ValueError for anything else, or for nothing."""
+    found = []
+    while text.strip():
+        match = SIZES.match(text)
+        if not match or match[1].count(".") > 1 or not match[1].strip(".") or not float(match[1]) or not match[2]:
+            raise ValueError(f"{what} has {text.strip()!r}; give a size such as 80GB (10^9 bytes) or 80GiB (2^30)")
+        found.append(round(float(match[1]) * (1024 if match[3] else 1000) ** ("KMGT".index(match[2].upper()) + 1)))
+        text = text[match.end() :]
+    if not found:
+        raise ValueError(f"{what} names no size; give one such as 80GB")
+    return found
+
+
 def giga(number: float) -> str:
     """A number in 10⁹, to three digits."""
     return significant(number / 1e9)
@@ -43,3 +61,20 @@ def giga(number: float) -> str:
 def tenth(number: float) -> str:
     """Percentages and ranks, to one decimal."""
     return f"{number:.1f}"
+
+
+def aligned(lines: Sequence[Sequence[str]], *, left: int) -> str:
+    """Lines of cells as a table, the first `left` columns to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    justified = ([*map(str.ljust, line[:left], widths), *map(str.rjust, line[left:], widths[left:])] for line in lines)
+    return "".join("  ".join(cells).rstrip() + "\n" for cells in justified)
+
+
+def rewritten(page: str, marks: tuple[str, str], text: str) -> str:
+    """A page with `text` between its two marks. ValueError if it has not both."""
+    begin, end = marks
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"the page needs the marks {begin!r} and {end!r}, in this order")
+    return f"{before}{begin}\n{text}{end}{after}"

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from pipeline.clip import FrozenClip
 from pipeline.runtime.explained import explained
-from pipeline.runtime.memory import rows_at_once
+from pipeline.runtime.memory import key_of, rows_at_once
 
 TIMED = 32  # videos, as many at once as fit
 
@@ -44,7 +44,7 @@ def measure_step(clip: FrozenClip, optimiser: torch.optim.Optimizer, *, device: 
         yield used
         used.bytes = torch.cuda.max_memory_allocated(device)
     else:
-        weights = {p.untyped_storage().data_ptr(): _bytes(p) for p in clip.parameters()}
+        weights = {key_of(p): _bytes(p) for p in clip.parameters()}
         saved = _Saved(set(weights))
         with torch.autograd.graph.saved_tensors_hooks(saved.keep, lambda kept: kept.tensor):
             yield used
@@ -69,8 +69,7 @@ class _Saved:
 
     def keep(self, tensor: Tensor) -> _Kept:
         """A stand-in that autograd holds instead of the tensor."""
-        kept, storage = _Kept(tensor), tensor.untyped_storage()
-        key, number = storage.data_ptr(), storage.nbytes()
+        kept, key, number = _Kept(tensor), key_of(tensor), tensor.untyped_storage().nbytes()
         if key not in self.free:
             self._times[key] = self._times.get(key, 0) + 1
             if self._times[key] == 1:

@@ -11,7 +11,7 @@ from pipeline.adapters.checkpoint import checkpoint_bytes
 from pipeline.clip import FrozenClip
 from pipeline.config import recipes, registry
 from pipeline.config.parse import refuse_unknown
-from pipeline.core.formatting import giga
+from pipeline.core.formatting import aligned, giga
 from pipeline.cost import dead_parameters
 from pipeline.cost.measure import macs, parameters
 from pipeline.methods import Method, Shape
@@ -135,7 +135,5 @@ def to_text(found: list[Row]) -> str:
     """The rows as an aligned table, and below it which runs share a row."""
     lines = [[title for title, _ in COLUMNS.values()]]
     lines += [[show(row[key]) for key, (_, show) in COLUMNS.items()] for row in found]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    justified = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
     notes = [f"{row['method']}: also {', '.join(row['aliases'])}" for row in found if row["aliases"]]
-    return "".join(f"{line}\n" for line in [*("  ".join(cells) for cells in justified), *notes])
+    return aligned(lines, left=1) + "".join(f"{line}\n" for line in notes)

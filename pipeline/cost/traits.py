@@ -13,6 +13,7 @@ from pipeline import methods
 from pipeline.clip import FrozenClip, build, forward
 from pipeline.clip.tower import BlockHooks
 from pipeline.config import registry
+from pipeline.core.formatting import rewritten
 from pipeline.core.layout import RAW
 from pipeline.inputs import frozen
 
@@ -37,12 +38,7 @@ class Traits:
 
 def page(text: str) -> str:
     """`text` with the table and the list of files between its two marks. ValueError if it has not both."""
-    begin, end = MARKS
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"the page needs the marks {begin!r} and {end!r}, in this order")
-    return f"{before}{begin}\n{generated()}{end}{after}"
+    return rewritten(text, MARKS, generated())
 
 
 def generated() -> str:

@@ -18,7 +18,6 @@ from pipeline.config.parse import stated
 from pipeline.core.layout import CLIPS, FRAMES
 from pipeline.inputs.rows import Rows
 from pipeline.inputs.writer import Column, Writer, write
-from pipeline.video.sample import sampled
 
 Clips = Sequence[tuple[str, Path]]
 
@@ -57,8 +56,15 @@ def described_as(settings: Frames) -> dict[str, Any]:
 
 def _rows(clips: Clips, settings: Frames) -> Iterator[dict[str, np.ndarray]]:
     for _, path in clips:
-        pictures, index, mask = sampled(path, settings)
+        pictures, index, mask = _sampled(path, settings)
         yield {"frames": pictures[None], "index": np.array([index], np.int32), "mask": np.array([mask])}
+
+
+def _sampled(path: Path, settings: Frames) -> tuple[NDArray[np.uint8], list[int], list[bool]]:
+    """As `video.sample` does it, which needs PyAV: a machine that reads stored frames only may be without."""
+    from pipeline.video.sample import sampled
+
+    return sampled(path, settings)
 
 
 class FrameStore:
@@ -118,7 +124,7 @@ class ClipStore:
         number, size = self.num_frames, self.size
         pictures, mask = np.empty((len(rows), number, 3, size, size), np.uint8), np.empty((len(rows), number), np.bool_)
         for place, row in enumerate(rows):
-            pictures[place], _, mask[place] = sampled(self._clips[int(row)][1], self._settings)
+            pictures[place], _, mask[place] = _sampled(self._clips[int(row)][1], self._settings)
         return Videos(torch.from_numpy(pictures), torch.from_numpy(mask))
 
 

@@ -1,4 +1,4 @@
-"""Memory of a pass without gradients: how many rows may go through a tower at once."""
+"""Memory that operations take, and how many rows of a pass without gradients fit into it."""
 
 import weakref
 from collections.abc import Callable
@@ -20,21 +20,25 @@ def budget(device: torch.device) -> float:
 
 def rows_at_once(one: Callable[[], object], *, device: torch.device, most: int) -> int:
     """How many rows fit into the `budget`, at least 1 and at most `most`. `one` runs a single row, whose memory is measured."""
-    with torch.no_grad(), _Made() as made:
+    with torch.no_grad(), Made() as made:
         one()
     return max(1, min(most, int(budget(device) // max(made.most, 1))))
 
 
-class _Made(TorchDispatchMode):
-    """Bytes of the tensors that operations make, each storage once, and the `most` there were at once; not of what was there before."""
+class Made(TorchDispatchMode):
+    """Bytes of the storages that operations make, and the `most` there were at once; not of what was there before.
+
+    A storage lives as long as a tensor of Python, or what autograd keeps for the backward pass, needs it. What an operation takes for
+    itself while it runs is not seen.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.most = 0
-        self._held: dict[int, int] = {}
+        self._held: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {leaf.untyped_storage().data_ptr() for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        given = {key_of(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf.layout == torch.strided}
         out = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor) and tensor.layout == torch.strided:
@@ -42,17 +46,20 @@ class _Made(TorchDispatchMode):
         return out
 
     def _see(self, tensor: Tensor, given: set[int]) -> None:
-        key, number = tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()
-        if not number or (key in given and key not in self._held):
+        key, storage = key_of(tensor), tensor.untyped_storage()
+        number = storage.nbytes()
+        if not number or key in given or key in self._held:
             return
-        if key not in self._held:
-            self.now += number
-            self.most = max(self.most, self.now)
-        self._held[key] = self._held.get(key, 0) + 1
-        weakref.finalize(tensor, self._drop, key, number)
+        self._held.add(key)
+        self.now += number
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._drop, key, number)
 
     def _drop(self, key: int, number: int) -> None:
-        self._held[key] -= 1
-        if not self._held[key]:
-            del self._held[key]
-            self.now -= number
+        self._held.discard(key)
+        self.now -= number
+
+
+def key_of(tensor: Tensor) -> int:
+    """The place of a tensor's storage, the same for all tensors on it while it lives, also where it has no numbers (`runtime.unfilled`)."""
+    return int(tensor.untyped_storage()._cdata)

@@ -36,7 +36,7 @@ def sizes(monkeypatch):
 
 def bytes_of(run):
     """What is there at once of what a run makes."""
-    with torch.no_grad(), memory._Made() as made:
+    with torch.no_grad(), memory.Made() as made:
         run()
     return made.most
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.params import FILE, load_params
 from pipeline.stages import cost as stage
 from pipeline.stages import guarded
 
@@ -48,7 +49,7 @@ def test_the_command_prints_a_table_and_writes_json(command, tmp_path, monkeypat
 def test_frames_and_words_are_those_of_params_yaml_or_of_the_benchmark(dataset, frames, words, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["cost", "--backbone", "x", "--dataset", dataset])
-    settings = stage._settings(stage._arguments())
+    settings = stage._settings(stage._arguments(), load_params(FILE))
     assert (settings.frames.number, settings.words) == (frames, words)
 
 
@@ -62,9 +63,48 @@ def test_frames_and_words_are_those_of_params_yaml_or_of_the_benchmark(dataset, 
         ("clip-tiny", "motion", ("--method", "vop@depth9"), "vop@depth9 on clip-tiny: vop: shallow"),
         ("clip-tiny", "motion", ("--frames", "0"), "number is 0; the least is 1"),
         ("clip-tiny", "motion", ("--words", "99"), "words is 99"),
+        ("clip-tiny", "motion", ("--memory", "80"), "--memory has '80'; give a size such as 80GB"),
+        ("clip-tiny", "motion", ("--batch", "1"), "batch is 1; the least is 2"),
+        (
+            "clip-tiny",
+            "motion",
+            ("--batch", "8", "--precision", "half"),
+            "the options, or params.yaml: methods.adapter_attn.train",
+        ),
+        ("clip-tiny", "motion", ("--batch", "8", "--method", "vop@depth9"), "vop@depth9 on clip-tiny: vop: shallow"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_1(backbone, dataset, options, message, command, monkeypatch):
     monkeypatch.chdir(ROOT)
     code, said, errors = command("--backbone", backbone, "--dataset", dataset, *options)
     assert code == 1 and not said and len(errors) == 1 and errors[0].startswith("error: ") and message in errors[0], errors
+
+
+MEMORY = ("--backbone", "clip-tiny", "--dataset", "motion", "--frames", "2", "--method", "ln", "vop")
+
+
+def test_with_a_batch_it_says_what_a_step_takes_and_with_a_memory_what_fits(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    options = ("--batch", "8", "--memory", "2", "GB", "1.13GB", "--precision", "float32", "bfloat16", "--json", str(tmp_path / "a.json"))
+    code, said, errors = command(*MEMORY, *options)
+    assert code == 0, errors
+    assert said[0] == "clip-tiny, motion: 2 frames, 24 words, batch 8"
+    assert said[1].split() == ["method", "precision", "autograd", "keeps", "peak", "device", "needs", "in", "2.0", "GB", "in", "1.1", "GB"]
+    assert [line.split()[:2] for line in said[2:]] == [[m, p] for m in ("ln", "vop") for p in ("float32", "bfloat16")]
+    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
+    plain, half = rows[2:]
+    assert half["peak"] < plain["peak"] and plain["kept"] < plain["peak"] and plain["needed"] == round(1.05 * plain["peak"] + 1e9)
+    assert all(row["fits"]["2000000000"] == [{}] for row in rows)
+    for way in plain["fits"]["1130000000"]:
+        settings = [word for key, value in way.items() for word in ([f"--{key}"] if value is True else [f"--{key}", str(value)])]
+        _, again, _ = command(*MEMORY, "--batch", "8", "--memory", "1.13GB", *settings)
+        assert again[-1].split()[-1] == "fits"
+
+
+def test_backbone_dataset_and_batch_are_those_of_params_yaml(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code, said, errors = command("--memory", "80GB", "--method", "ln")
+    assert code == 0 and said[0] == "clip-tiny, motion: 4 frames, 24 words, batch 32", errors
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = command("--memory", "80GB")
+    assert code == 1 and errors == ["error: there is no params.yaml to take the backbone from; give --backbone"]
