@@ -226,7 +226,8 @@ def _linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook])
     down, up = change.factors()
     out, low = F.linear(x, weight, bias), F.linear(x, down)
     # One product that adds, and no sum of two large tensors behind it.
-    return torch.addmm(out.flatten(0, 1), low.flatten(0, 1), up.T).unflatten(0, x.shape[:2])
+    changed: Tensor = torch.addmm(out.flatten(0, 1), low.flatten(0, 1), up.T).unflatten(0, x.shape[:2])
+    return changed
 
 
 def _bias(block: Any, name: str) -> Any:

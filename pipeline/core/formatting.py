@@ -4,9 +4,9 @@ import math
 import re
 from collections.abc import Sequence
 
-SIZES = re.compile(r"\s*([\d.]+)\s*([kMGT]?)(i?)B?\s*", re.IGNORECASE)
-
 import numpy as np
+
+SIZES = re.compile(r"\s*([\d.]+)\s*([kMGT]?)(i?)B?\s*", re.IGNORECASE)
 
 
 def count(number: float, *, unit: str = "") -> str:
