@@ -1,9 +1,13 @@
 """Memory of a training step on tensors without numbers: what the same step takes with numbers, to the byte."""
 
+from functools import partial
+from pathlib import Path
+
 import open_clip
 import pytest
 import torch
 
+from benchmarks import memory as benchmark
 from benchmarks.gpu import towers
 from pipeline import methods
 from pipeline.clip import FrozenClip
@@ -120,3 +124,15 @@ def test_settings_that_fit_are_searched_by_halving(fixed, pair, saved, memory, f
 def test_ways_are_words_of_params_yaml():
     assert fit.told([{}]) == "fits" and fit.told([]) == "no"
     assert fit.told([{"chunk": 8}, {"chunk": 64, "checkpointing": True}]) == "chunk: 8 or chunk: 64, checkpointing: true"
+
+
+def test_the_page_has_what_the_command_gives():
+    """One row: the whole table takes minutes."""
+    backbone, shape, chunk = benchmark.CASES[0]
+    settings = Train(batch=benchmark.BATCH, chunk=chunk, precision="float32")
+    row = fit.row(partial(benchmark.plain, backbone), methods.load("lora", config={}), shape=shape, settings=settings, memories=[])
+    page = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+    table = page.partition(benchmark.MARKS[0])[2].partition(benchmark.MARKS[1])[0]
+    assert f"{backbone}, {shape.num_frames} frames" in table
+    assert f"| {' | '.join(['`lora`', *fit.cells(row)])} |" in table, "python -m benchmarks.memory --page docs/training.md"
+    assert table.count("\n| `") == len(benchmark.CASES) * len(benchmark.METHODS) * len(benchmark.PRECISIONS)
