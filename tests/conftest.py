@@ -6,10 +6,12 @@ import os
 
 import open_clip
 import pytest
+import timm
 import torch
+from timm.models import register_model
 from xdist.scheduler import LoadScopeScheduling
 
-from pipeline.clip import FrozenClip, build
+from pipeline.clip import FrozenClip, architecture, build
 from pipeline.runtime import device
 
 # Every small CLIP has one, and each reads 49,000 merges: 0.1 s, five times what the rest of a small CLIP takes.
@@ -41,18 +43,28 @@ MARKS = {
         "training/test_step.py::test_more_processes",
         "training/test_step.py::test_two_processes",
     ),
-    "long": (  # go through all methods, all published tables, or many ways to spoil a file
+    "long": (  # go through all methods, all architectures, all published tables, many kinds of video, or many ways to spoil a file
         "adapters/test_encoder.py",
+        "clip/test_architectures.py",
+        "core/test_hdf5.py::test_a_wrong_byte",
+        "cost/test_measure.py::test_multiply",
         "cost/test_table.py::test_a_row_has_it_all",
         "datasets/test_authentic.py",
+        "datasets/test_folder_fuzz.py::test_a_thousand",
         "fuzz/",
+        "search/test_update.py",
         "test_pretended_gpu.py",
         "training/test_loop.py::test_every_method_learns",
         "training/test_memory.py",
         "training/test_pretrain.py::test_two_pretrainings",
+        "training/test_step.py::test_a_compiled",
         "training/test_step.py::test_compiled",
+        "training/test_step.py::test_the_gradient_in_pieces",
         "video/test_degraded.py",
+        "video/test_files.py::test_a_raw_file",
+        "video/test_formats.py::test_each_kind",
         "video/test_interlaced.py",
+        "video/test_segments.py::test_a_segment_shows",
     ),
     "browser": ("search/web/test_page.py",),
     "kills": (
@@ -117,26 +129,54 @@ SMALL = {
     "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 3},
 }
+# The same of other families: `siglip` has no CLS and no end of text, `pe` rotary positions; attention over all tokens reads both.
+WHOLE_ROWS = {"no_causal_mask": True, "proj_bias": True, "pool_type": "last", "act_kwargs": {"approximate": "tanh"}}
+FAMILIES = {
+    "plain": SMALL,
+    "siglip": SMALL
+    | {"embed_dim": 32, "quick_gelu": False, "init_logit_bias": -10}
+    | {"vision_cfg": {"timm_model_name": "small_siglip", "timm_pool": "map", "timm_proj": "none", "image_size": 32}}
+    | {"text_cfg": SMALL["text_cfg"] | {"context_length": 12, "width": 32} | WHOLE_ROWS},
+    "pe": SMALL
+    | {"quick_gelu": False}
+    | {"vision_cfg": {"timm_model_name": "small_pe", "timm_pool": "map", "timm_proj": None, "image_size": 32}},
+}
+SIZE = {"img_size": 32, "patch_size": 16, "embed_dim": 32, "depth": 3, "num_heads": 2}
+
+
+@register_model
+def small_siglip(**options):
+    return timm.create_model("vit_base_patch16_siglip_224", **SIZE, **options)
+
+
+@register_model
+def small_pe(**options):
+    return timm.create_model("vit_pe_core_base_patch16_224", **SIZE, ref_feat_shape=(2, 2), attn_pool_num_heads=2, **options)
 
 
 @functools.cache
-def _small_clip(seed, layers):
+def _small_clip(seed, layers, family):
     """A CLIP, and the state of the random numbers after it."""
     torch.manual_seed(seed)
-    towers = {name: SMALL[name] | {"layers": layers} for name in ("vision_cfg", "text_cfg")}
-    model = open_clip.CLIP(**SMALL | towers)
+    config = FAMILIES[family]
+    towers = {name: config[name] | {"layers": layers} for name in ("vision_cfg", "text_cfg")}
+    model = open_clip.CLIP(**config | towers)
+    if "timm_model_name" in config["vision_cfg"]:
+        architecture.arrange(model, family)
     with torch.no_grad():
         for parameter in model.parameters():
+            if parameter.ndim > 1 and family != "plain" and parameter.std() < 0.05:
+                parameter.mul_(parameter[0].numel() ** -0.5 / parameter.std())  # timm starts small, whatever the width
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     return model, torch.get_rng_state()
 
 
-def small_clip(seed=0, *, layers=3):
-    """A CLIP of so many layers whose biases and gains are not at their initial values, so that every tensor matters."""
-    model, state = _small_clip(seed, layers)
+def small_clip(seed=0, *, layers=3, family="plain"):
+    """A CLIP of so many layers (3 in other families) whose biases and gains are not as they start, so that every tensor matters."""
+    model, state = _small_clip(seed, layers, family)
     torch.set_rng_state(state)
-    return FrozenClip(copy.deepcopy(model), name="small")
+    return FrozenClip(copy.deepcopy(model), name="small" if family == "plain" else f"small-{family}")
 
 
 @pytest.fixture(autouse=True)

@@ -108,7 +108,16 @@ def _opens(tree):
 
 def test_only_the_seam_imports_open_clip():
     found = {path.relative_to(PIPELINE).as_posix() for path, tree in modules() if _opens(tree)}
-    assert found == {"clip/kept_once.py", "clip/model.py", "clip/loading.py"}
+    assert found == {"clip/kept_once.py", "clip/model.py", "clip/loading.py", "clip/tokens.py"}
+
+
+def test_nothing_but_the_seam_names_the_library_that_made_a_tower():
+    found = set()
+    for path, tree in modules():
+        named = {name.split(".")[0] for name in imported(tree)} | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        if named & {"timm", "trunk", "pos_embed", "cls_token", "norm1", "norm2", "norm_pre"}:
+            found.add(path.relative_to(PIPELINE).as_posix())
+    assert found <= {"clip/architecture.py", "clip/tiny.py"}
 
 
 def test_no_method_imports_another_and_nothing_imports_a_method_by_name():

@@ -1,17 +1,39 @@
-"""Adapter checkpoints: the trained tensors and nothing else, with a header that says what they belong to."""
+"""Adapter checkpoints: the trained tensors and nothing else, with a header that says what they belong to.
+
+Whatever is wrong with a header, which may be a stranger's, is one sentence that names the file.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from pipeline.clip import FrozenClip
+from pipeline import methods
+from pipeline.clip import OPENAI, FrozenClip, configuration
+from pipeline.config.parse import parse, shown
+from pipeline.config.schema import Backbone, Train
+from pipeline.config.settings import Sampling
 from pipeline.core.files import whole
+
+# What every header says, and what it takes.
+SAYS: dict[str, type] = {
+    "run": str,
+    "config": dict,
+    "shape": dict,
+    "train": dict,
+    "dataset": str,
+    "seed": int,
+    "backbone": str,
+    "backbone_digest": str,
+}
+WORDS = {str: "text", dict: "keys with values", int: "a whole number"}
+SHAPE = ("frames", "words", "clips")  # how videos of one's own become what the adapter was trained on
 
 # One key, because safetensors writes several in an order that changes from run to run.
 KEY = "petl_vtr"
@@ -24,13 +46,76 @@ def save(target: Path, tensors: dict[str, Tensor], *, header: dict[str, Any]) ->
         part.write_bytes(serialise(plain, metadata={KEY: json.dumps(header, sort_keys=True)}))
 
 
-def read_header(source: Path) -> dict[str, Any]:
-    """The header alone. ValueError if `source` is not an adapter checkpoint."""
+class Parts(NamedTuple):
+    """What of a header is settings: sampling, training, and the method with its hyper-parameters."""
+
+    shape: Sampling
+    train: Train
+    method: methods.Method
+
+
+def read_header(source: Path, *, also: Sequence[str] = ()) -> dict[str, Any]:
+    """The header alone: what SAYS names, and the keys `also`. ValueError if `source` is not an adapter checkpoint, or one is not so."""
     try:
         with safe_open(source, framework="pt") as file:
-            return dict(json.loads((file.metadata() or {})[KEY]))
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+            header = json.loads((file.metadata() or {})[KEY])
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"{source} is not an adapter checkpoint of this pipeline ({type(error).__name__}); train it again") from error
+    _refuse_other(source, "its header", header, dict)
+    _refuse_lack(source, header, [*SAYS, *also])
+    for key, kind in SAYS.items():
+        _refuse_other(source, key, header[key], kind)
+    if header["seed"].bit_length() > 63:
+        raise ValueError(f"{source}: seed is {header['seed']:.3g}, which no random generator takes; train it again")
+    return dict(header)
+
+
+def parts(header: Mapping[str, Any], source: Path) -> Parts:
+    """The settings in the header of `source`. ValueError if they do not fit the code."""
+    _refuse_lack(source, header["shape"], SHAPE, of="shape: ")
+    with _of(source):
+        return Parts(
+            shape=parse(Sampling, header["shape"], where="shape"),
+            train=parse(Train, header["train"], where="train"),
+            method=methods.load(header["run"], config=header["config"], where="config"),
+        )
+
+
+def backbone(header: Mapping[str, Any], source: Path, weights: str) -> Backbone:
+    """The backbone that the header of `source` names, with these weights. ValueError for an architecture that there is not."""
+    with _of(source):
+        configuration(header["backbone"])
+    return Backbone(header["backbone"], weights)
+
+
+def attach(clip: FrozenClip, said: Parts, source: Path) -> None:
+    """Attach the method of `source` with its tensors to `clip`, which must be plain. ValueError if they do not fit."""
+    with _of(source):
+        methods.attach(clip, said.method, shape=methods.Shape(said.shape.frames.number, said.shape.words))
+    load_into(clip, source)
+
+
+@contextmanager
+def _of(source: Path) -> Iterator[None]:
+    """What the code cannot do with a header is told as a fault of its file."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, RuntimeError, ArithmeticError) as error:
+        why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ValueError(f"{source}: {why}; use the code that trained it, or train it again") from error
+
+
+def _refuse_lack(source: Path, values: Mapping[str, Any], keys: Sequence[str], *, of: str = "") -> None:
+    absent = [f"{of}{key}" for key in keys if key not in values]
+    if absent:
+        raise ValueError(f"{source}: its header lacks {', '.join(absent)}; train it again")
+
+
+def _refuse_other(source: Path, what: str, value: Any, kind: type) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{source}: {what} is {shown(value)}; it takes {WORDS[kind]}; train it again")
 
 
 def precision(header: dict[str, Any]) -> str:
@@ -38,12 +123,24 @@ def precision(header: dict[str, Any]) -> str:
     return str(header.get("precision") or header["train"]["precision"])
 
 
+def described(clip: FrozenClip) -> dict[str, Any]:
+    """What a header says of the backbone. Its preprocessing stands there where it is not OpenAI's, which older adapters do not say."""
+    other = {} if clip.preprocessing == str(OPENAI) else {"preprocessing": clip.preprocessing}
+    return {"backbone": clip.name, "backbone_digest": clip.digest} | other
+
+
 def refuse_other_backbone(header: dict[str, Any], clip: FrozenClip, source: Path) -> None:
-    """ValueError if the checkpoint `source` with this `header` belongs to other weights than `clip` has."""
+    """ValueError if the checkpoint `source` with this `header` belongs to other weights than `clip` has, or to other pictures."""
     if header["backbone_digest"] != clip.digest:
         raise ValueError(
             f"{source} was trained on backbone {header['backbone']} ({header['backbone_digest'][:12]}), "
             f"not on {clip.name} ({clip.digest[:12]}); use that backbone or train again"
+        )
+    seen = header.get("preprocessing", str(OPENAI))
+    if seen != clip.preprocessing:
+        raise ValueError(
+            f"{source} was trained with {seen}, and {clip.name} has {clip.preprocessing} here; set backbone.mean, std, resize and "
+            "interpolation to what it was trained with, or train again"
         )
 
 

@@ -12,20 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.adapters.swap import Attached, put, take
 from pipeline.clip import load_backbone
-from pipeline.config.parse import parse, refuse_unknown
+from pipeline.config.parse import refuse_unknown
 from pipeline.config.schema import Backbone, Train
 from pipeline.config.settings import Sampling
 from pipeline.core import record
 from pipeline.evaluation import embed
 from pipeline.inputs.split import refuse_empty
 from pipeline.runtime.device import kernels
-
-NEEDED = ("run", "config", "shape", "train", "backbone", "backbone_digest")
-SHAPE = ("frames", "words", "clips")  # how videos of one's own become what the adapter was trained on
 
 
 @dataclass(frozen=True)
@@ -70,22 +66,17 @@ class Encoder:
         ValueError if `adapter` is no checkpoint, belongs to another backbone, or does not fit the code of its method.
         """
         header = checkpoint.read_header(adapter)
-        _refuse_lack(adapter, header, NEEDED)
         checkpoint.refuse_other_backbone(header, self.clip, adapter)
-        shape = parse(Sampling, header["shape"], where=f"{adapter}: shape")
-        _refuse_lack(adapter, header["shape"], SHAPE, of="shape: ")
-        settings = parse(Train, header["train"], where=f"{adapter}: train")
-        self._kept[name] = _Kept(header, record.sha256(adapter), shape, settings, self._attached(header, shape, adapter))
+        said = checkpoint.parts(header, adapter)
+        self._kept[name] = _Kept(header, record.sha256(adapter), said.shape, said.train, self._attached(said, adapter))
         return header
 
-    def _attached(self, header: dict[str, Any], shape: Sampling, adapter: Path) -> Attached:
+    def _attached(self, said: checkpoint.Parts, adapter: Path) -> Attached:
         """The method of an adapter with its tensors, taken off again; nothing is in place afterwards."""
         self._clear()
-        method = methods.load(header["run"], config=header["config"])
         try:
             with torch.random.fork_rng(devices=[]):  # the checkpoint replaces what is drawn here
-                methods.attach(self.clip, method, shape=methods.Shape(shape.frames.number, shape.words))
-            checkpoint.load_into(self.clip, adapter)
+                checkpoint.attach(self.clip, said, adapter)
         except BaseException:
             self.clip.detach_all()
             raise
@@ -183,9 +174,3 @@ class Encoder:
         size = embed.at_once(rows, encode, device=self.device, what=what, chunk=self._of(name).settings.chunk)
         with embed.fitting(size, device=self.device, what=what):
             yield from ((encode(part), part) for part in embed.cut(rows, size))
-
-
-def _refuse_lack(adapter: Path, part: dict[str, Any], keys: Sequence[str], *, of: str = "") -> None:
-    absent = [f"{of}{key}" for key in keys if key not in part]
-    if absent:
-        raise ValueError(f"{adapter}: its header lacks {', '.join(absent)}; train it again")

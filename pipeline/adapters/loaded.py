@@ -25,7 +25,8 @@ class Adapter:
 
     def __init__(self, adapter: Path, *, weights: str | Path | None, place: str) -> None:
         self.header: dict[str, Any] = checkpoint.read_header(adapter)
-        backbone = Backbone(self.header["backbone"], str(weights)) if weights is not None else _backbone(adapter, self.header)
+        named = None if weights is None else checkpoint.backbone(self.header, adapter, str(weights))
+        backbone = named or _backbone(adapter, self.header)
         self._encoder = Encoder(backbone, device=device.choose(place))
         self._encoder.add(NAME, adapter)
         shape = self._encoder.shape(NAME)

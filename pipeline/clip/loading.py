@@ -3,15 +3,16 @@
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import open_clip
 
-from pipeline.clip import weights
-from pipeline.clip.model import FrozenClip
+from pipeline.clip import architecture, tiny, tokens, weights
+from pipeline.clip.model import OPENAI, FrozenClip
+from pipeline.clip.preprocessing import RESIZES, Preprocessing
 from pipeline.config.schema import Backbone
 
-TINY = Path(__file__).parent / "clip-tiny.json"
-CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
+CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_bias")
 ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")  # that files of weights mostly have
 
 
@@ -24,6 +25,7 @@ def load_backbone(backbone: Backbone) -> FrozenClip:
     name = backbone.name
     _check_activation(name, backbone.weights)
     model = build(name)
+    tokenizer = tokens.load(open_clip.get_model_config(name)["text_cfg"], name=name, folder=backbone.tokenizer)
     path = backbone.file or _download(name, backbone.weights)
     _refuse_no_file(path, name)
     try:
@@ -33,7 +35,34 @@ def load_backbone(backbone: Backbone) -> FrozenClip:
     except Exception as error:  # safetensors, zip and pickle each raise their own where a file is damaged
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} is damaged or not whole, so that {name} cannot be read from it ({reason}); fetch it again") from error
-    return FrozenClip(model, name=name)
+    return FrozenClip(model, name=name, preprocessing=preprocessing(backbone), tokenizer=tokenizer)
+
+
+def preprocessing(backbone: Backbone) -> Preprocessing:
+    """What the backbone's keys say, over what its tag says; for a file, what all tags of its architecture agree on, else OpenAI's."""
+    name = backbone.name
+    tags = open_clip.list_pretrained_tags_by_model(name) if backbone.file else [backbone.weights]
+    stated = {_stated(open_clip.get_pretrained_cfg(name, tag)) for tag in tags}
+    found = stated.pop() if len(stated) == 1 else OPENAI
+    return Preprocessing(
+        mean=_three(backbone.mean, "mean") or found.mean,
+        std=_three(backbone.std, "std") or found.std,
+        resize=found.resize if backbone.resize == "auto" else backbone.resize,
+        interpolation=found.interpolation if backbone.interpolation == "auto" else backbone.interpolation,
+    )
+
+
+def _stated(tag: dict[str, Any]) -> Preprocessing:
+    """What open_clip says of a tag; OpenAI's for what it does not say."""
+    if not tag:
+        return OPENAI
+    return Preprocessing(tuple(tag["mean"]), tuple(tag["std"]), RESIZES[tag["resize_mode"]], tag["interpolation"])
+
+
+def _three(numbers: list[float] | None, what: str) -> tuple[float, ...]:
+    if numbers and len(numbers) != 3:
+        raise ValueError(f"backbone.{what} is {numbers}; give three numbers, of red, green and blue")
+    return tuple(numbers or ())
 
 
 def _refuse_no_file(path: Path, name: str) -> None:
@@ -64,7 +93,7 @@ def _differences(own: weights.State, state: weights.State) -> list[str]:
     lacking, extra = [key for key in own if key not in state], [key for key in state if key not in own]
     both = [key for key in own if key in state]
     shapes = [key for key in both if state[key].shape != own[key].shape]
-    types = [f"{key} of {state[key].dtype}" for key in both if not state[key].is_floating_point()]
+    types = [f"{key} of {state[key].dtype}" for key in both if own[key].is_floating_point() and not state[key].is_floating_point()]
     odd = [f"{key} has the shape {tuple(state[key].shape)}, expected {tuple(own[key].shape)}" for key in shapes]
     told = (
         (lacking, f"which lacks {len(lacking)} of {len(own)} tensors"),
@@ -82,27 +111,39 @@ def count_tokens(captions: list[str]) -> list[int]:
 
 
 def build(name: str) -> open_clip.CLIP:
-    """The architecture `name` with random weights; its towers are checked first, so that no HF or timm model is built."""
+    """The architecture `name` with random weights, under open_clip's names. ValueError for one that the seam cannot run."""
+    config = configuration(name)
+    model = open_clip.CLIP(**{key: value for key, value in config.items() if key in CONFIG_KEYS})
+    if config["vision_cfg"].get("timm_model_name"):
+        architecture.arrange(model, name)
+    return model
+
+
+def configuration(name: str) -> dict[str, Any]:
+    """What open_clip builds `name` from. ValueError for one that the seam cannot run, as far as that is known without building it."""
     if ":" in name:  # open_clip would look for a configuration in the hub or in a folder
         raise ValueError(
             f"backbone.name: {name!r} is a place and not an architecture; set backbone.name to its architecture, such as "
             "ViT-B-32-quickgelu, and backbone.weights to the file of weights that lies there"
         )
-    if name == "clip-tiny" and name not in open_clip.list_models():
-        open_clip.add_model_config(TINY)
+    if name.startswith("clip-tiny") and name not in open_clip.list_models():
+        open_clip.add_model_config(tiny.CONFIGURATIONS)
     config = open_clip.get_model_config(name)
     if config is None:
         known = ", ".join(m for m in open_clip.list_models() if re.fullmatch(r"ViT-[BL]-(32|16|14)-quickgelu", m))
         raise ValueError(f"backbone.name: open_clip has no model {name!r}; use clip-tiny or one like {known}")
-    for tower, key, kind in (("vision", "timm_model_name", "timm"), ("text", "hf_model_name", "HF text")):
-        if config[f"{tower}_cfg"].get(key):
-            raise ValueError(f"backbone {name}: a {kind} tower cannot be run block by block; use a plain ViT CLIP")
+    refuse(name, config)
+    return dict(config)
+
+
+def refuse(name: str, config: dict[str, Any]) -> None:
+    """ValueError for a configuration whose model need not be built to know that the seam cannot run it."""
+    if config["text_cfg"].get("hf_model_name"):
+        raise ValueError(f"backbone {name}: a HF text tower cannot be run block by block; use a CLIP whose text tower is open_clip's")
     if "multimodal_cfg" in config:
         raise ValueError(f"backbone {name} is a CoCa, whose features are trained for a caption decoder, too; use a plain ViT CLIP")
     if isinstance(config["vision_cfg"].get("layers"), list):
         raise ValueError(f"backbone {name}: a ResNet vision tower has no blocks to attach to; use a plain ViT CLIP")
-    config.pop("custom_text", None)
-    return open_clip.CLIP(**{key: value for key, value in config.items() if key in CONFIG_KEYS})
 
 
 def _check_activation(name: str, tag: str) -> None:

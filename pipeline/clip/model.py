@@ -7,18 +7,19 @@ import hashlib
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, cast
+from typing import Any
 
 import open_clip
 import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from pipeline.clip import forward, kept_once
+from pipeline.clip import architecture, forward, kept_once, tokens
+from pipeline.clip.blocks import Trunk
+from pipeline.clip.preprocessing import Preprocessing
 from pipeline.clip.tower import Tower
 
-MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-PREPROCESSING = f"mean {MEAN}, deviation {STD}"
+OPENAI = Preprocessing(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
 LOG_100 = math.log(100)  # where CLIP stops its logit scale
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What makes features of the last tokens, and the temperature: little work, of which similarities are made directly.
@@ -28,10 +29,13 @@ EXACT = ("visual.ln_post.", "visual.proj", "ln_final.", "text_projection", "logi
 class FrozenClip(nn.Module):
     """CLIP with every tensor frozen, until a method attaches modules or asks for tensors of CLIP to be trained.
 
-    `digest` is the SHA-256 of the weights; adapters carry it, so that they are never loaded onto another backbone.
+    `digest` is the SHA-256 of the weights; adapters carry it, so that they are never loaded onto another backbone. Without a `tokenizer`
+    it is CLIP's own, or one that only counts (`tokens.without_weights`).
     """
 
-    def __init__(self, model: open_clip.CLIP, *, name: str) -> None:
+    def __init__(
+        self, model: open_clip.CLIP, *, name: str, preprocessing: Preprocessing = OPENAI, tokenizer: tokens.Tokenizer | None = None
+    ) -> None:
         super().__init__()
         _refuse_unknown_towers(model, name)
         kept_once.replace(model)
@@ -42,18 +46,21 @@ class FrozenClip(nn.Module):
         self.digest = _digest(model)
         self.image_size = int(model.visual.image_size[0])
         self.context_length = int(model.context_length)
-        self.embed_dim = int(model.text_projection.shape[1])
-        self.vision = Tower("vision", transformer=model.visual.transformer, width=model.visual.class_embedding.shape[0])
-        self.text = Tower("text", transformer=model.transformer, width=model.ln_final.weight.shape[0])
+        visual, whole = model.visual, architecture.whole_rows(model)
+        self.embed_dim = architecture.embed_dim(model)
+        shape = {"width": visual.positional_embedding.shape[1], "cls": int(visual.class_embedding is not None)}
+        self.vision = Tower("vision", transformer=visual.transformer, pooled=architecture.pooled(visual), **shape)
+        self.text = Tower("text", transformer=model.transformer, width=model.ln_final.weight.shape[0], whole_rows=whole)
         self.originals: dict[str, Tensor] = {}
         self.precision = "float32"
         self.plain()
         self.mean: Tensor
         self.std: Tensor
-        self.preprocessing = PREPROCESSING
-        self._tokenizer = open_clip.SimpleTokenizer(context_length=self.context_length)
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+        self.preprocessing = str(preprocessing)
+        self.resize, self.interpolation = preprocessing.resize, preprocessing.interpolation
+        self._tokenizer = tokenizer or tokens.without_weights(model)
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> "FrozenClip":
         """CLIP stays in evaluation mode (it has no dropout to switch on); the attached modules follow `mode`."""
@@ -145,9 +152,27 @@ class FrozenClip(nn.Module):
         scale: Tensor = self.model.logit_scale.exp()
         return scale
 
+    @property
+    def logit_bias(self) -> Tensor | None:
+        """What a sigmoid loss adds to the scaled similarities; None for weights of a softmax."""
+        bias: Tensor | None = self.model.logit_bias
+        return bias
+
     def tokenize(self, captions: list[str], *, num_words: int) -> Tensor:
-        """(B, num_words) token ids with start and end of text; longer captions keep their end-of-text token last."""
-        return cast(Tensor, self._tokenizer(captions, context_length=num_words))
+        """(B, num_words) token ids with start and end of text; longer captions keep their end-of-text token last. ValueError as
+        `refuse_words`."""
+        self.refuse_words(num_words)
+        return self._tokenizer(captions, context_length=num_words)
+
+    def refuse_words(self, number: int) -> None:
+        """ValueError for captions of so many tokens, if they are longer than the context, or another length than a tower without end."""
+        if number > self.context_length:
+            raise ValueError(f"dataset.words is {number}, but {self.name} reads at most {self.context_length} tokens")
+        if self.text.whole_rows and number != self.context_length:
+            raise ValueError(
+                f"dataset.words is {number}, but {self.name} reads padding too, as it was trained with {self.context_length} tokens a "
+                f"caption; set it to {self.context_length}"
+            )
 
     def encode_frames(self, seen: Tensor, *, mask: Tensor, start: int = 0) -> Tensor:
         """Frames (B, T, 3, H, W) as uint8 and their mask (B, T) -> frame features (B, T, E), not normalised.
@@ -185,20 +210,20 @@ class FrozenClip(nn.Module):
 
 
 def _refuse_unknown_towers(model: nn.Module, name: str) -> None:
-    """ValueError unless both towers are the plain ones that `Tower.run` and the two encoders reproduce."""
+    """ValueError unless both towers are those that `Tower.run` and the two encoders reproduce."""
     visual = getattr(model, "visual", None)
-    plain = isinstance(model, open_clip.CLIP) and isinstance(visual, VisionTransformer)
-    if not plain or visual is None:
-        raise ValueError(f"backbone {name}: {type(model).__name__} with {type(visual).__name__} is not a plain ViT CLIP")
+    if not isinstance(model, open_clip.CLIP) or not isinstance(visual, VisionTransformer | Trunk):
+        raise ValueError(f"backbone {name}: {type(model).__name__} with {type(visual).__name__} is not a CLIP of two ViTs")
     odd = {
-        "attentional pooling": visual.attn_pool is not None,
-        f"pooling {visual.pool_type!r}": visual.pool_type != "tok",
-        "patch dropout": not isinstance(visual.patch_dropout, nn.Identity),
-        f"text pooling {model.text_pool_type!r}": model.text_pool_type != "argmax",
+        f"text pooling {model.text_pool_type!r}": model.text_pool_type not in ("argmax", "eos", "last"),
         "a non-square image": len(set(visual.image_size)) != 1,
-        "a text tower without causal mask": model.attn_mask is None,
-        "no or a biased text projection": not isinstance(model.text_projection, nn.Parameter),
     }
+    if isinstance(visual, VisionTransformer):
+        odd |= {
+            "attentional pooling": visual.attn_pool is not None,
+            f"pooling {visual.pool_type!r}": visual.pool_type != "tok",
+            "patch dropout": not isinstance(visual.patch_dropout, nn.Identity),
+        }
     found = [what for what, present in odd.items() if present]
     if found:
         raise ValueError(f"backbone {name} has {', '.join(found)}, which the block loop does not reproduce")

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pipeline.clip.kept_once import add_and_norm
+from pipeline.clip.blocks import turned
+from pipeline.clip.kept_once import LayerNorm, add_and_norm
 
 
 @dataclass
@@ -20,15 +21,23 @@ class Flow:
     """One pass through a tower, as far as hooks may know it.
 
     `frame_mask` (B, T) is True for real frames, which come first (vision). `read` (B,) is the token that is read out: 0 or the
-    end of text. `attn_mask` is of the whole pass, as for `attend`; None is full attention. `num_frames` is T, 1 for text. Only hooks of
-    the embedding may change it: those of a block run twice under activation checkpointing.
+    end of text. `attn_mask` is of the whole pass, as for `attend`; None is full attention. `num_frames` is T, 1 for text. `patches` of a
+    frame are its last tokens; `rotary` are their positions in every attention (`blocks.turned`), None where a tower has none. Only hooks
+    of the embedding may change it: those of a block run twice under activation checkpointing.
     """
 
     num_frames: int
     read: Tensor
     frame_mask: Tensor | None = None
     attn_mask: Tensor | None = None
+    patches: int = 0
+    rotary: Tensor | None = None
     _lengths: Tensor | None = None
+
+    def turn(self, rows: int) -> Tensor | None:
+        """`rotary` of the last tokens of each of so many rows: of one frame, or of all frames of a video that are joined in a row."""
+        joined = 1 if self.rotary is None else self.frames.numel() // rows
+        return self.rotary if self.rotary is None or joined == 1 else self.rotary.repeat(joined, 1)
 
     @property
     def frames(self) -> Tensor:
@@ -103,11 +112,17 @@ class Tower:
 
     `embedding` hooks see the raw tokens: before ln_pre in the vision tower, before the positions are added in the text tower.
     `checkpointing` computes each block again in the backward pass instead of keeping what it computed.
+
+    - `cls`: tokens before the patches, 1 or 0. `pooled`: attention over all tokens reads the tower at its end, and not CLS.
+    - `whole_rows`: what follows a caption is read too, so that all captions have the context's length.
     """
 
-    def __init__(self, name: str, *, transformer: nn.Module, width: int) -> None:
+    def __init__(
+        self, name: str, *, transformer: nn.Module, width: int, cls: int = 1, pooled: bool = False, whole_rows: bool = False
+    ) -> None:
         self.name = name
         self.width = width
+        self.cls, self.pooled, self.whole_rows = cls, pooled, whole_rows
         self.blocks: list[Any] = list(transformer.get_submodule("resblocks").children())
         self.checkpointing = False
         self.clear()
@@ -146,7 +161,7 @@ def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
         tokens = hook(tokens, flow).to(kind)
     mask = hooks.mask(tokens, flow) if hooks.mask else flow.attn_mask
     normed = block.ln_1(tokens)
-    seen = _heads(block, normed, mask, hooks.weights)
+    seen = _heads(block, normed, mask, hooks.weights, flow.turn(len(tokens)))
     if _plain(block, hooks, seen):
         tokens, normed = add_and_norm(tokens, seen, block.attn.out_proj, block.ln_2)
     else:
@@ -169,39 +184,57 @@ def _plain(block: Any, hooks: BlockHooks, seen: Tensor) -> bool:
     """Whether what attention saw goes to the stream as in CLIP, through a frozen map in the type of the tokens."""
     weight = block.attn.out_proj.weight
     changed = hooks.attention or any(name.startswith("attn.out_proj.") for name in hooks.weights)
-    return not (changed or weight.requires_grad) and weight.dtype == seen.dtype and isinstance(block.ls_1, nn.Identity)
+    return (
+        not (changed or weight.requires_grad)
+        and weight.dtype == seen.dtype
+        and isinstance(block.ls_1, nn.Identity)
+        and isinstance(block.ln_2, LayerNorm)
+    )
 
 
-def attend(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
-    """The attention of a block among its tokens x (N, L, D).
+def attend(block: Any, x: Tensor, mask: Tensor | None, turn: Tensor | None = None) -> Tensor:
+    """The attention of a block among its tokens x (N, L, D), the last of which have the rotary positions `turn`.
 
     `mask` is added to the scores, (L, L), or says as booleans which tokens (N, L) any other may look at. That is the smallest shape
     which says it: scores of (N*heads, L, L) would be written out, for a video of 64 frames gigabytes a layer.
     torch's MultiheadAttention computes the same, but lays tokens out anew before and after, which on a CPU makes products with frozen
     weights of few rows three times as slow; and it hides its products from `changes`.
     """
-    return _linear(block, "attn.out_proj.", _heads(block, x, mask, {}), {})
+    return _linear(block, "attn.out_proj.", _heads(block, x, mask, {}, turn), {})
 
 
-def _heads(block: Any, x: Tensor, mask: Tensor | None, changes: Mapping[str, WeightHook]) -> Tensor:
+def _heads(block: Any, x: Tensor, mask: Tensor | None, changes: Mapping[str, WeightHook], turn: Tensor | None) -> Tensor:
     """What the heads of a block's attention see, side by side (N, L, D)."""
     joint = _linear(block, "attn.in_proj_", x, changes)
     q, k, v = joint.unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    if turn is not None:
+        q, k = turned(q, turn), turned(k, turn)
     if mask is not None:
         mask = mask[:, None, None] if mask.dtype == torch.bool else mask.to(q.dtype)
-    seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    return seen.transpose(1, 2).flatten(2)
+    seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+    inner: Tensor = block.attn.ln_inner(seen) if hasattr(block.attn, "ln_inner") else seen
+    return inner
 
 
 def _linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook]) -> Tensor:
     """Tokens (N, L, in) through a linear map of the block -> (N, L, out); `changes` are of its weight and its bias."""
-    change = changes.get(f"{name}weight")
-    weight, bias = (block.get_parameter(name + part) for part in ("weight", "bias"))
+    change, weight, bias = changes.get(f"{name}weight"), block.get_parameter(f"{name}weight"), _bias(block, name)
     if f"{name}bias" in changes:
         bias = changes[f"{name}bias"](bias)
     if not isinstance(change, LowRank):
         return F.linear(x, weight if change is None else change(weight), bias)
     down, up = change.factors()
     out, low = F.linear(x, weight, bias), F.linear(x, down)
-    out.flatten(0, 1).addmm_(low.flatten(0, 1), up.T.to(out.dtype))  # in place: two passes over a large tensor less
-    return out
+    # One product that adds, and no sum of two large tensors behind it.
+    changed: Tensor = torch.addmm(out.flatten(0, 1), low.flatten(0, 1), up.T).unflatten(0, x.shape[:2])
+    return changed
+
+
+def _bias(block: Any, name: str) -> Any:
+    """The bias of a linear map (out,), None without one. Of queries and values alone, it is that of keys too, which is zero."""
+    part, _, leaf = f"{name}bias".rpartition(".")
+    bias = getattr(block.get_submodule(part), leaf)
+    if part != "attn" or bias is None or len(bias) == len(block.attn.in_proj_weight):
+        return bias
+    width = len(bias) // 2
+    return torch.cat([bias[:width], bias.new_zeros(width), bias[width:]])

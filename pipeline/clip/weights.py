@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.clip import torchscript
+from pipeline.clip.architecture import FOREIGN, renamed
 
 State = dict[str, Tensor]
 
@@ -23,8 +24,10 @@ HEADER = 100_000_000  # bytes that safetensors allows for its header
 LEVELS = 3  # of dicts within dicts that are looked into
 INSIDE = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # what torch adds, in front of any part of a name
 COMPUTED = {"input_resolution", "context_length", "vocab_size", "attn_mask", "position_ids"}  # stored beside weights, not learned
-# The first layer of the vision tower, by whose name a CLIP is found, and with it what stands in front of all its names.
-FIRST = re.compile(r"(?P<prefix>(.*\.)?)(?P<rest>visual\.conv1\.weight|vision_model\.embeddings\.patch_embedding\.weight)")
+# A tensor where the vision tower starts, by whose name a CLIP is found, and with it what stands in front of all its names.
+FIRST = re.compile(
+    r"(?P<prefix>(.*\.)?)(?P<rest>visual\.conv1\.weight|visual\.trunk\.pos_embed|vision_model\.embeddings\.patch_embedding\.weight)"
+)
 HF = "Hugging Face's CLIPModel"
 # From Hugging Face's names to open_clip's, one after the other.
 RENAMED = (
@@ -65,6 +68,8 @@ def read(path: Path) -> tuple[State, str]:
     state = {name: value for name, value in state.items() if name.rpartition(".")[2] not in COMPUTED}
     if "vision_model.embeddings.patch_embedding.weight" in state:
         return _from_hugging_face(state), ", ".join([*words, f"by the names of {HF}"])
+    if any(name.startswith(FOREIGN) for name in state):
+        return renamed(state), ", ".join([*words, "by the names of open_clip's CustomTextCLIP"])
     return state, ", ".join(words)
 
 

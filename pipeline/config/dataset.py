@@ -5,7 +5,7 @@ Apart from schema.py, because clips and frames hang on this file: a new key of t
 
 from dataclasses import dataclass, field
 
-from pipeline.config.parse import chosen, limited
+from pipeline.config.parse import chosen, later, limited
 
 
 @dataclass
@@ -53,6 +53,10 @@ class Frames:
         xpool="the middle of `number` intervals of whole frames; the last frame is repeated, and nothing masked, where there are too few",
         tempme="one a second, thinned evenly; where there are too few, evenly from all frames",
     )
+    resize: str = later(  # how a frame becomes a square: as the backbone was trained (docs/running.md)
+        chosen(crop="its short side is made as long, and the middle cut out", squash="both sides are made as long")
+    )
+    interpolation: str = later(chosen("bicubic", "bilinear"))  # how pixels are computed there: as the backbone was trained
 
 
 @dataclass

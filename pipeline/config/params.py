@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config import protocols, recipes, registry
 from pipeline.config.dataset import Dataset
-from pipeline.config.parse import parse, refuse_unknown
+from pipeline.config.parse import parse, refuse_unknown, shown
 from pipeline.config.resolve import of_recipe, train_of
 from pipeline.config.schema import Params
 
@@ -56,10 +56,10 @@ def _refuse_other_shapes(values: Any, *, where: str) -> None:
         raise ValueError(f"{where} is no file of settings; it takes sections such as run: and train:")
     for key in ("run", "datasets", "methods"):
         if not isinstance(values.get(key) or {}, Mapping):
-            raise ValueError(f"{where}: {key} is {str(values[key])[:40]!r}; it takes keys with values")
+            raise ValueError(f"{where}: {key} is {shown(values[key])}; it takes keys with values")
     wanted = (values.get("run") or {}).get("datasets") or []
     if not isinstance(wanted, list):
-        raise ValueError(f"{where}: run.datasets is {str(wanted)[:40]!r}; it takes a list of names")
+        raise ValueError(f"{where}: run.datasets is {shown(wanted)}; it takes a list of names")
 
 
 def _refuse_accumulation(values: Mapping[str, Any], *, where: str) -> None:

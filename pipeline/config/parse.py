@@ -1,22 +1,24 @@
 """Values from YAML or JSON -> a dataclass, with an error that says where the typo is and what was probably meant."""
 
+import copy
 import difflib
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import field, fields, is_dataclass
+from dataclasses import Field, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 T = TypeVar("T")
+SHOWN = 60  # characters of a wrong value: enough to find it, where a whole section may stand in its place
 
 
 def parse(schema: type[T], values: Mapping[str, Any], *, where: str) -> T:
     """`values` as an instance of the dataclass `schema`. ValueError names the key in `where` and suggests the nearest one."""
     if not isinstance(values, Mapping):  # a file may hold anything
-        raise ValueError(f"{where} is {values!r}; it takes keys with values")
+        raise ValueError(f"{where} is {shown(values)}; it takes keys with values")
     _refuse_unknown_keys(schema, values, where)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), dict(values))
@@ -61,6 +63,29 @@ def chosen(*words: str, number: str = "", **meanings: str) -> Any:
     return field(default=next(iter(choices)), metadata={"choices": choices, "number": number})
 
 
+# Of a field that came when there were files: at its default `stated` leaves it out, so that what was made before is not made anew.
+LATER = {"later": True}
+
+
+def later(entry: Any) -> Any:
+    """`LATER` for a field that has metadata already."""
+    assert isinstance(entry, Field)
+    entry.metadata = types.MappingProxyType(entry.metadata | LATER)
+    return entry
+
+
+def stated(part: Any) -> dict[str, Any]:
+    """A dataclass as a dict, as files and rules carry it: without the keys that came `later` and have their default."""
+    kept = [entry for entry in fields(part) if not ("later" in entry.metadata and getattr(part, entry.name) == entry.default)]
+    return {entry.name: _stated(getattr(part, entry.name)) for entry in kept}
+
+
+def _stated(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _stated(one) for key, one in value.items()}
+    return stated(value) if is_dataclass(value) else copy.deepcopy(value)
+
+
 def _refuse_wrong_values(values: Any, where: str) -> None:
     for entry in fields(values):
         value = getattr(values, entry.name)
@@ -71,6 +96,12 @@ def _refuse_wrong_values(values: Any, where: str) -> None:
         for name, part in value.items() if isinstance(value, dict) else [(entry.name, value)]:
             if is_dataclass(part):
                 _refuse_wrong_values(part, f"{where}: {name}" if part is value else f"{where}: {entry.name}.{name}")
+
+
+def shown(value: Any) -> str:
+    """A wrong value as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def refuse_unknown(name: str, known: list[str], *, what: str, there: str) -> None:

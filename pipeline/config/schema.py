@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from pipeline.config.dataset import Dataset, Motion
-from pipeline.config.parse import chosen, limited
+from pipeline.config.parse import LATER, chosen, later, limited
 from pipeline.core.layout import AUTO, CAPTIONS, CLIPS, FEATURES, FRAMES
 
 
@@ -28,8 +28,17 @@ class Run:
 class Backbone:
     """The frozen CLIP that all methods adapt (docs/running.md)."""
 
-    name: str = MISSING  # an architecture of open_clip with plain ViT towers, such as `ViT-B-32-quickgelu`; or `clip-tiny`
+    name: str = MISSING  # an architecture of open_clip, such as `ViT-B-32-quickgelu` or `PE-Core-B-16`; or `clip-tiny`
     weights: str = MISSING  # a pretrained tag of open_clip, such as `openai`, or a file: its path, with an ending or a slash
+    mean: list[float] | None = field(default=None, metadata=LATER)  # of red, green and blue in training, 0 to 1; none: that of the tag
+    std: list[float] | None = field(default=None, metadata=LATER)  # their deviation; none: that of the tag
+    resize: str = later(  # what `frames.resize` has to be
+        chosen(auto="that of the tag; of a file, what all tags of its architecture say, else `crop`", crop="", squash="")
+    )
+    interpolation: str = later(  # what `frames.interpolation` has to be
+        chosen(auto="as for `resize`, else `bicubic`", bicubic="", bilinear="")
+    )
+    tokenizer: str = field(default="", metadata=LATER)  # folder of the Hugging Face tokeniser that some need; empty: the hub's cache has it
 
     @property
     def file(self) -> Path | None:
@@ -76,6 +85,9 @@ class Train:
     captions: str = chosen(one="a caption drawn at random", all="each of its captions")  # captions of a video that an epoch takes
     select: str = chosen(last="the last one", best="the one with the highest R-Sum on validation")  # the epoch that is kept
     validate_every: int = limited(1, least=1)  # epochs from one validation to the next; the last epoch is always validated
+    loss: str = later(  # over the similarities of a batch
+        chosen(softmax="each caption finds its video among all of the batch, and back", sigmoid="each pair is judged alone, as SigLIP was")
+    )
     precision: str = chosen(  # what the towers compute in, to train, to validate and to embed; features, similarities and loss are float32
         auto="bfloat16 on a GPU that has it, float32 elsewhere",
         float32="",

@@ -4,12 +4,12 @@ Rules score, report, pretrain, embed, frames, transcode and card hand on a part 
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.config.dataset import ClipFormat, Frames, Missing, Motion, Own
-from pipeline.config.parse import limited, parse
+from pipeline.config.parse import limited, parse, stated
 from pipeline.config.schema import Backbone, Cache, Search, Train
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ class Splits:
 
 def text(part: Any) -> str:
     """JSON of a dataclass with sorted keys, so that equal settings are equal text."""
-    return json.dumps(asdict(part), sort_keys=True)
+    return json.dumps(stated(part), sort_keys=True)
 
 
 def read(schema: type[T], given: str, *, where: str = "--settings") -> T:

@@ -4,6 +4,8 @@ import math
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 SIZES = re.compile(r"\s*([\d.]+)\s*([kMGT]?)(i?)B?\s*", re.IGNORECASE)
 
 
@@ -20,6 +22,16 @@ def count(number: float, *, unit: str = "") -> str:
 def significant(number: float) -> str:
     """Three digits, never in powers of ten: 0.0521, 4.41, 1234."""
     return f"{number:.{max(0, min(6, 2 - math.floor(math.log10(abs(number)))))}f}" if number else "0"
+
+
+def plain(number: float, *, digits: int | None = None) -> str:
+    """All digits that tell a number from others, or so many after the point; never in powers of ten: 1234567.8, 12, 0.00001, nan."""
+    return np.format_float_positional(number, precision=digits, trim="-")
+
+
+def moment(number: float) -> str:
+    """Seconds, to the millisecond: 12.5, 1234567.8."""
+    return plain(number, digits=3)
 
 
 def size(number: float) -> str:

@@ -92,11 +92,15 @@ def _few_patches(clip: FrozenClip) -> Iterator[None]:
 
 
 def _choose_patches(tokens: Tensor, flow: Flow) -> Tensor:
-    """(N, 1+P, D) -> (N, 1+K, D), K the least square number that shows each patch in some frame, but a square of three for kernels."""
-    patches = tokens.shape[1] - 1
+    """P patches of N frames -> K, the least square number that shows each patch in some frame, but a square of three for kernels.
+
+    Rotary positions keep their number and not their places, which change no count.
+    """
+    patches, cls = flow.patches, tokens.shape[1] - flow.patches
     number = min(max(math.ceil(math.sqrt(patches / flow.num_frames)), 3) ** 2, patches)
     chosen = torch.arange(len(tokens) * number, device=tokens.device).view(-1, number) % patches
-    return torch.cat([tokens[:, :1], tokens[:, 1:].take_along_dim(chosen[..., None], dim=1)], dim=1)
+    flow.patches, flow.rotary = number, None if flow.rotary is None else flow.rotary[:number]
+    return torch.cat([tokens[:, :cls], tokens[:, cls:].take_along_dim(chosen[..., None], dim=1)], dim=1)
 
 
 class _Smooth(TorchFunctionMode):

@@ -18,6 +18,7 @@ from pipeline.config.dataset import Dataset, Own
 from pipeline.config.schema import Params
 from pipeline.config.settings import Annotate, Download
 from pipeline.core.contents import Known
+from pipeline.core.formatting import plain
 from pipeline.core.layout import SPLITS
 from pipeline.datasets.annotations import rows
 from pipeline.datasets.annotations.letters import blank, escaped, shown
@@ -42,7 +43,7 @@ class Line(NamedTuple):
     @property
     def part(self) -> tuple[str, str, str]:
         """Equal for captions of one video; NaN is not equal to itself."""
-        return self.video, f"{self.start:g}", f"{self.end:g}"
+        return self.video, plain(self.start), plain(self.end)
 
 
 def file_key(name: str) -> str:
@@ -104,14 +105,17 @@ def read(settings: Dataset | Annotate, name: str) -> list[Line]:
     lines: list[Line] = []
     mistakes: list[tuple[int, str]] = []
     for number, row, shape in table.rows(file):
+        if shape:  # what its cells mean is not known
+            mistakes.append((number, shape))
+            continue
         line, wrong = _checked(number, row, names)
-        mistakes += [(number, what) for what in (shape, *wrong) if what]
+        mistakes += [(number, what) for what in wrong]
         lines.append(_from_the_beginning(line, starts))
     mistakes += _contradictions(lines)
     if mistakes:
         first = [f"line {number}: {what}" for number, what in sorted(mistakes)[:SHOWN]]
         more = [f"and {len(mistakes) - SHOWN} more"] if len(mistakes) > SHOWN else []
-        raise ValueError("\n  ".join([f"{file}: {len(mistakes)} mistakes:", *first, *more]))
+        raise ValueError("\n  ".join([f"{file}: {len(mistakes)} mistake{'s' * (len(mistakes) > 1)}:", *first, *more]))
     if len({line.video for line in lines}) < len(SPLITS):
         raise ValueError(
             f"{file}: {len({line.video for line in lines})} videos; at least {len(SPLITS)} are needed, for train, val and test"
@@ -130,7 +134,7 @@ def _checked(number: int, row: Sequence[str], names: Names) -> tuple[Line, list[
     start = _seconds(begin, "start", wrong) if begin else math.nan
     end = _seconds(stop, "end", wrong) if stop else math.nan
     if (0 if math.isnan(start) else start) >= end:
-        wrong.append(f"the part from {start:g} to {end:g} seconds is empty")
+        wrong.append(f"the part from {plain(start)} to {plain(end)} seconds is empty")
     return Line(number, video, caption, split, start, end), wrong
 
 
@@ -146,7 +150,7 @@ def _from_the_beginning(line: Line, starts: dict[tuple[str, str], float]) -> Lin
     """A part that starts at 0 and one whose start is empty are the same; it is named as its first line writes it."""
     if line.start > 0:
         return line
-    first = starts.setdefault((line.video, f"{line.end:g}"), line.start)
+    first = starts.setdefault((line.video, plain(line.end)), line.start)
     return line if first is line.start else line._replace(start=first)
 
 

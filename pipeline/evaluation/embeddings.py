@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from pipeline.core import hdf5
 from pipeline.core.hdf5 import Refused, opened, written
 
 ARRAYS = ("video", "text", "twin", "video_of_text", "twin_of", "directed", "mask")
+NAMES = ("video_id", "caption_id")
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,12 @@ class Embeddings:
 def save(target: Path, made: Embeddings, *, attributes: dict[str, str | int]) -> None:
     """Write embeddings to HDF5."""
     with written(target) as file:
-        for name in ARRAYS:
-            file.create_dataset(name, data=getattr(made, name), track_times=False)
-        for name in ("video_id", "caption_id"):
-            file.create_dataset(name, data=np.array(getattr(made, name), dtype=h5py.string_dtype()), track_times=False)
-        for name, value in sorted(attributes.items()):
-            file.attrs[name] = value
+        stored = {name: getattr(made, name) for name in ARRAYS} | {name: hdf5.texts(getattr(made, name)) for name in NAMES}
+        for name, values in stored.items():
+            hdf5.create(file, name, shape=values.shape, dtype=values.dtype)[:] = values
+        hdf5.put_attributes(file, dict(sorted(attributes.items())))
         if made.temperature is not None:
-            file.attrs["temperature"] = made.temperature
+            hdf5.put_attributes(file, {"temperature": made.temperature})
 
 
 def load(source: Path) -> tuple[Embeddings, dict[str, str | int]]:
@@ -51,9 +50,10 @@ def load(source: Path) -> tuple[Embeddings, dict[str, str | int]]:
     try:
         with opened(source) as file:
             arrays: dict[str, Any] = {name: file[name][:] for name in ARRAYS}
-            names = {name: [str(x) for x in file[name].asstr()[:]] for name in ("video_id", "caption_id")}
-            temperature = float(file.attrs["temperature"]) if "temperature" in file.attrs else None
-            attributes = {str(k): v if isinstance(v, str) else int(v) for k, v in file.attrs.items() if k != "temperature"}
+            names = {name: [str(x) for x in file[name].asstr()[:]] for name in NAMES}
+            said = hdf5.attributes(file)
+            temperature = float(said.pop("temperature")) if "temperature" in said else None
+            attributes: dict[str, str | int] = {key: value if isinstance(value, str) else int(value) for key, value in said.items()}
     except Refused:
         raise
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:

@@ -20,6 +20,7 @@ from pipeline.runtime.loader import Stream
 from pipeline.runtime.memory import rows_at_once
 
 MOST = 32  # videos or captions of a pass where memory has room for them
+SAID = ("recipe", "grid", "number", "size", "resize", "interpolation")  # of frames, in a file of what was made of them
 # HDF5 has no bfloat16: its bits are stored as integers.
 STORED = {"float16": "f2", "float32": "f4", "bfloat16": "i2"}
 
@@ -47,7 +48,7 @@ def write_videos(
     seen, mask = torch.zeros(1, number, 3, side, side).to(clip.mean), torch.ones(1, number).to(clip.mean) > 0
     example, size = _example(lambda: clip.frames_at(level, seen, mask=mask), target, clip.mean.device)
     columns = {"tokens": Column(tuple(example.shape[1:]), STORED[dtype]), "mask": Column((number,), "?", small=True)}
-    described = attrs | _described(clip, clip.vision, level, dtype) | {k: source.attrs[k] for k in ("recipe", "grid", "number", "size")}
+    described = attrs | _described(clip, clip.vision, level, dtype) | {k: v for k, v in source.attrs.items() if k in SAID}
     writer = Writer(target, ids=source.video_ids, columns=columns, attrs=described, made_from=[clip.digest, *made_from])
 
     @torch.no_grad()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.config.dataset import Frames
+from pipeline.config.parse import stated
 from pipeline.core.layout import CLIPS, FRAMES
 from pipeline.inputs.rows import Rows
 from pipeline.inputs.writer import Column, Writer, write
@@ -43,9 +44,14 @@ def write_frames(target: Path, clips: Clips, *, settings: Frames, attrs: dict[st
         "index": Column((number,), "i4", small=True),
         "mask": Column((number,), "?", small=True),
     }
-    described = attrs | {"grid": settings.grid, "number": number, "size": size}
+    described = attrs | described_as(settings)
     writer = Writer(target, ids=[video_id for video_id, _ in clips], columns=columns, attrs=described, made_from=made_from)
     write(writer, _rows(clips[writer.done :], settings), label="frames")
+
+
+def described_as(settings: Frames) -> dict[str, Any]:
+    """What a file of frames says of them, on which it and its reader must agree."""
+    return {key: value for key, value in stated(settings).items() if key in ("grid", "number", "size", "resize", "interpolation")}
 
 
 def _rows(clips: Clips, settings: Frames) -> Iterator[dict[str, np.ndarray]]:
@@ -108,7 +114,7 @@ class ClipStore:
         self._settings = settings
         self.video_ids = [video_id for video_id, _ in self._clips]
         self.num_frames, self.size = settings.number, settings.size
-        self.attrs: dict[str, Any] = {"recipe": self.recipe, "grid": settings.grid, "number": settings.number, "size": settings.size}
+        self.attrs: dict[str, Any] = {"recipe": self.recipe} | described_as(settings)
 
     def __len__(self) -> int:
         return len(self.video_ids)

@@ -13,6 +13,7 @@ PARTS = {
     "vision": (("conv1.", "class_embedding", "positional_embedding", "ln_pre."), ("ln_post.", "proj"), "visual.", "transformer.resblocks."),
     "text": (("token_embedding.", "positional_embedding"), ("ln_final.", "text_projection"), "", "transformer.resblocks."),
 }
+POOLING = ("ln_post.", "attn_pool.")  # what makes the one vector that is read of all tokens
 
 
 class Reach(NamedTuple):
@@ -39,6 +40,8 @@ def _reach(clip: FrozenClip, tower: Tower) -> Reach:
     for layer, hooks in enumerate(tower.hooks):
         if change := next(_changes(clip, _attached(hooks), prefix, (f"{blocks}{layer}.",)), None):
             return Reach(layer, f"block {layer} (of 0 to {tower.top - 1}) of the {tower.name} tower is changed by {change}")
+    if tower.pooled and (change := next(_changes(clip, (), prefix, POOLING), None)):
+        return Reach(tower.top - 1, f"the pooling of the {tower.name} tower is changed by {change}")
     if change := next(_changes(clip, (), prefix, end), None):
         return Reach(tower.top, f"the last norm and the projection of the {tower.name} tower are changed by {change}")
     return Reach(tower.top + 1, "")

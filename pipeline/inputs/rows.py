@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from h5py import h5s
 
-from pipeline.core.hdf5 import opened
+from pipeline.core.hdf5 import attributes, opened
 
 FORMAT = 2
 
@@ -30,7 +30,7 @@ class Rows:
         if not path.is_file():
             raise ValueError(f"there is no {path}; run rule {rule}")
         try:
-            self.attrs = {key: value.item() if isinstance(value, np.generic) else value for key, value in self._open().attrs.items()}
+            self.attrs = attributes(self._open())
             if (found := int(self.attrs["format"])) != FORMAT:
                 raise self.damaged(f"its format is {found}, not {FORMAT}")
             self.ids: list[str] = [name.decode() for name in self._open()["id"][:]]

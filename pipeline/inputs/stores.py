@@ -4,6 +4,7 @@ Shapes: B videos or captions, T frames, C captions, L tokens.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipeline.clip.tower import Tower
 from pipeline.config.dataset import Frames
 from pipeline.core.layout import FEATURES, FILES, FRAMES
 from pipeline.inputs import frozen
-from pipeline.inputs.frames import ClipStore, FrameStore, Videos
+from pipeline.inputs.frames import ClipStore, FrameStore, Videos, described_as
 from pipeline.inputs.rows import Rows
 
 
@@ -63,21 +64,30 @@ class TokenStore:
 def video_store(path: Path, *, clips: Path | None, clip: FrozenClip, frames: Frames) -> FrameStore | ClipStore | TokenStore:
     """The videos of a split: a frames.h5, a file of tokens, or a videos.parquet with its folder of clips.
 
-    ValueError if frames of another number, size or grid are stored than asked for, or a size that the backbone does not see.
+    ValueError if other frames are stored than asked for, or pictures that the backbone does not see.
     """
-    if frames.size != clip.image_size:
-        raise ValueError(f"{path}: frames.size is {frames.size}, but {clip.name} sees {clip.image_size} pixels; set frames.size to that")
-    wanted = {"number": frames.number, "size": frames.size, "grid": frames.grid}
+    refuse_pictures(frames, clip, where=f"{path}: ")
+    wanted = described_as(frames)
     if path.suffix == ".parquet":
         assert clips is not None, "clips are in a folder"
         return ClipStore(path, clips, settings=frames)
     if path.name != FILES[FRAMES]:
         return TokenStore(path, clip=clip, tower=clip.vision, expected=wanted | {"preprocessing": clip.preprocessing})
     store = FrameStore(path)
-    for key, value in wanted.items():
-        if store.attrs.get(key) != value:
+    usual = {entry.name: entry.default for entry in fields(Frames) if "later" in entry.metadata}
+    for key, value in (usual | wanted).items():
+        if store.attrs.get(key, usual.get(key)) != value:
             raise ValueError(f"{path} holds frames with {key} {store.attrs.get(key)!r}, not {value!r}; delete it and re-run rule frames")
     return store
+
+
+def refuse_pictures(frames: Frames, clip: FrozenClip, *, where: str = "") -> None:
+    """ValueError for frames of another size than the backbone sees, or made square in another way than it was trained with."""
+    if frames.size != clip.image_size:
+        raise ValueError(f"{where}frames.size is {frames.size}, but {clip.name} sees {clip.image_size} pixels; set frames.size to that")
+    for key, value in (("resize", clip.resize), ("interpolation", clip.interpolation)):
+        if (own := getattr(frames, key)) != value:
+            raise ValueError(f"{where}frames.{key} is {own}, but {clip.name} was trained with {value}; set frames.{key} to that")
 
 
 def text_store(path: Path, *, clip: FrozenClip, ids: Tensor, caption_ids: list[str]) -> TokenStore:

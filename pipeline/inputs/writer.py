@@ -19,7 +19,7 @@ import numpy as np
 from h5py import h5d, h5p, h5s, h5t
 
 from pipeline.core.files import Disk, read_json, refuse_small_disk, write_json
-from pipeline.core.hdf5 import Refused, opened
+from pipeline.core.hdf5 import Refused, new, opened, put_attributes, texts
 from pipeline.core.progress import track
 from pipeline.inputs.rows import FORMAT
 
@@ -153,13 +153,11 @@ def _lay_out(part: Path, target: Path, *, ids: Sequence[str], columns: Mapping[s
     target.parent.mkdir(parents=True, exist_ok=True)
     refuse_small_disk(target.parent, len(ids) * sum(column.row_bytes for column in columns.values()), what=target.name)
     with Disk(part, target) as disk:
-        with h5py.File(disk, "w") as file:
-            for name, value in ({"format": FORMAT} | dict(attrs)).items():
-                file.attrs[name] = value
-            names = np.array([name.encode() for name in ids])
-            kind = h5py.string_dtype("utf-8", names.dtype.itemsize)
-            _create(file, "id", Column((), kind, small=True), rows=len(ids))
-            file["id"][:] = names.astype(kind)
+        with new(disk) as file:
+            put_attributes(file, {"format": FORMAT} | dict(attrs))
+            names = texts(ids)
+            _create(file, "id", Column((), names.dtype, small=True), rows=len(ids))
+            file["id"][:] = names
             for name, column in columns.items():
                 _create(file, name, column, rows=len(ids))
         disk.settle()

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from pipeline.clip import FrozenClip
 from pipeline.config import registry
+from pipeline.config.parse import parse, refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -46,24 +45,18 @@ def names() -> list[str]:
     return sorted(registry.entries())
 
 
-def load(run: str, *, config: Mapping[str, Any]) -> Method:
-    """The method of a run with its hyper-parameters. ValueError for an unknown method, key, type or value."""
-    entry = registry.entries().get(registry.method_of(run))
-    if entry is None:
-        raise ValueError(f"unknown method {registry.method_of(run)!r}; pipeline/methods/ has: {', '.join(names())}")
-    module = importlib.import_module(entry.module)
-    try:
-        chosen = OmegaConf.merge(OmegaConf.structured(module.METHOD), entry.sets, dict(config))
-        method: Method = module.METHOD(**{str(k): v for k, v in OmegaConf.to_container(chosen).items()})  # type: ignore[union-attr]
-    except OmegaConfBaseException as error:
-        raise ValueError(f"methods.{run}.config: {str(error).splitlines()[0]}") from error
-    return method
+def load(run: str, *, config: Mapping[str, Any], where: str | None = None) -> Method:
+    """The method of a run with its hyper-parameters. ValueError for an unknown method, key, type or value names the key in `where`."""
+    name = registry.method_of(run)
+    refuse_unknown(name, names(), what="unknown method", there="pipeline/methods/ has")
+    entry = registry.entries()[name]
+    schema: type[Method] = importlib.import_module(entry.module).METHOD
+    return parse(schema, entry.sets | dict(config), where=where or f"methods.{run}.config")
 
 
 def attach(clip: FrozenClip, method: Method, *, shape: Shape) -> FrozenClip:
     """Attach `method` to `clip`, which must be plain."""
     assert not clip.trained(), "detach the former method first"
-    if shape.num_words > clip.context_length:
-        raise ValueError(f"dataset.words is {shape.num_words}, but {clip.name} reads at most {clip.context_length} tokens")
+    clip.refuse_words(shape.num_words)
     clip.adapter = method.attach(clip, shape)
     return clip

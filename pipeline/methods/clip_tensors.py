@@ -42,7 +42,7 @@ class ClipTensors:
     the blocks.
 
     `train_logit_scale`: the temperature too, where `which` is all or clip4clip. `last_blocks`: only the last so many blocks of each tower,
-    for bias and ln also the norm behind them; None is all.
+    for bias and ln also the norm behind them, and the pool where one reads the tokens; None is all.
     """
 
     which: str = "all"
@@ -75,7 +75,7 @@ class ClipTensors:
             "clip4clip": not name.startswith(FROZEN_BY_CLIP4CLIP),
             "bias": name.endswith("bias"),
             "ln": name.rsplit(".", 2)[-2].startswith("ln_") if "." in name else False,
-            "proj": name in ("visual.proj", "text_projection"),
+            "proj": name.startswith(("visual.proj", "text_projection")),
             "blocks": "transformer.resblocks." in name,
         }[self.which]
 

@@ -37,7 +37,7 @@ class Convpass:
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
         layers = nn.ModuleDict()
         for layer, _, hooks in clip.vision.last(self.last_blocks):
-            bypass = nn.ModuleDict({site: Bypass(clip.vision.width, self.middle) for site in ("attention", "mlp")})
+            bypass = nn.ModuleDict({site: Bypass(clip.vision.width, self.middle, cls=clip.vision.cls) for site in ("attention", "mlp")})
             layers[str(layer)] = bypass
             hooks.attention.append(add(bypass["attention"], placement="parallel", scale=self.scale))
             hooks.mlp.append(add(bypass["mlp"], placement="parallel", scale=self.scale))
@@ -47,10 +47,14 @@ class Convpass:
 
 
 class Bypass(nn.Module):
-    """(N, 1+P, D) -> (N, 1+P, D): down, QuickGELU, convolution that starts as the identity, QuickGELU, up that starts at zero."""
+    """(N, L, D) -> (N, L, D): down, QuickGELU, convolution that starts as the identity, QuickGELU, up that starts at zero.
 
-    def __init__(self, width: int, middle: int) -> None:
+    `cls` of the L tokens stand before the patches, 1 or 0.
+    """
+
+    def __init__(self, width: int, middle: int, *, cls: int = 1) -> None:
         super().__init__()
+        self.cls = cls
         self.down, self.up = nn.Linear(width, middle), nn.Linear(middle, width)
         self.conv = nn.Conv2d(middle, middle, 3, padding=1)
         nn.init.xavier_uniform_(self.down.weight)
@@ -63,10 +67,11 @@ class Bypass(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = quick_gelu(self.down(x)).transpose(1, 2)
-        length = side(h.shape[2] - 1)
-        cls = self.conv(h[:, :, :1, None]).flatten(2)
-        patches = self.conv(h[:, :, 1:].unflatten(2, (length, length))).flatten(2)
-        out: Tensor = self.up(quick_gelu(torch.cat([cls, patches], dim=2).transpose(1, 2)))
+        length = side(h.shape[2] - self.cls)
+        convolved = self.conv(h[:, :, self.cls :].unflatten(2, (length, length))).flatten(2)
+        if self.cls:
+            convolved = torch.cat([self.conv(h[:, :, :1, None]).flatten(2), convolved], dim=2)
+        out: Tensor = self.up(quick_gelu(convolved.transpose(1, 2)))
         return out
 
 

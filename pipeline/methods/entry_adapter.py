@@ -50,7 +50,7 @@ class EntryAdapter:
                     wide = SpaceTime(tower.width, self.middle, kernel=(3, 3, 3), bias=self.conv_bias, activation=self.activation)
                     nn.init.zeros_(wide.up.weight)
                     adapters[str(layer)] = wide
-                    hooks.before.append(_video(wide))
+                    hooks.before.append(_video(wide, cls=tower.cls))
                 else:
                     adapter = adapters[str(layer)] = Bottleneck(tower.width, self.middle, activation=self.activation)
                     hooks.before.append(_plain(adapter))
@@ -66,12 +66,12 @@ def _plain(adapter: nn.Module) -> TokenHook:
     return change
 
 
-def _video(adapter: SpaceTime) -> TokenHook:
-    """CLS goes through the same bottleneck without the convolution."""
+def _video(adapter: SpaceTime, *, cls: int) -> TokenHook:
+    """CLS, where there is one, goes through the same bottleneck without the convolution."""
 
     def change(tokens: Tensor, flow: Flow) -> Tensor:
-        cls = adapter.up(adapter.activation(adapter.down(tokens[:, :, :1])))
-        return tokens + torch.cat([cls, adapter(tokens[:, :, 1:], mask=flow.frames)], dim=2)
+        first = adapter.up(adapter.activation(adapter.down(tokens[:, :, :cls])))
+        return tokens + torch.cat([first, adapter(tokens[:, :, cls:], mask=flow.frames)], dim=2)
 
     return at_entry(change)
 

@@ -3,6 +3,8 @@
 Paper: Jin et al., MV-Adapter, CVPR 2024 (arXiv:2301.07868), section 3, equations 1 to 4; specification: mv_adapter.md 1 to 3.
 Differs from the paper: activation, LayerNorm and positions in the bottleneck, the bias of the CMT projections and the "1 +" of
 the calibration are those of the released code (mv_adapter.md 7.1); without them the published parameter counts do not come out.
+Where attention over all tokens reads the tower and not CLS, the mean of a frame's patches takes the place of its CLS, and what comes of it
+is added to all tokens, which are read: the parameters are the same.
 Shapes: B videos or captions, T frames, L tokens, P patches, D width, M bottleneck.
 """
 
@@ -117,7 +119,7 @@ class MvAdapter:
             )  # fmt: skip
         return VideoAdapter(
             tower.width, length=shape.num_frames, middle=self.middle, heads=self.heads, gate=gate, norm_input=self.norm_input,
-            temporal=self.temporal, calibrate=CALIBRATED[self.calibrate], cc=self.cc,
+            temporal=self.temporal, calibrate=CALIBRATED[self.calibrate], cc=self.cc, pooled=tower.pooled,
         )  # fmt: skip
 
 
@@ -128,7 +130,8 @@ def _hook(adapter: "VideoAdapter | TextAdapter", *, scale: float, factor: Tensor
         if isinstance(adapter, TextAdapter):
             said: Tensor = branch + scale * adapter(branch, factor=factor)
             return said
-        seen: Tensor = adapter(branch.unflatten(0, (-1, site.flow.num_frames)), mask=site.flow.frames, factor=factor)
+        by_video = branch.unflatten(0, (-1, site.flow.num_frames))
+        seen: Tensor = adapter(by_video, mask=site.flow.frames, factor=factor, patches=site.flow.patches)
         return branch + scale * seen.flatten(0, 1)
 
     return change
@@ -151,7 +154,10 @@ class Gate(nn.Module):
 
 
 class VideoAdapter(nn.Module):
-    """Bottleneck with temporal adaptation (sections 3.2 and 3.3): CLS tokens of all frames talk, patches pass straight through."""
+    """Bottleneck with temporal adaptation (sections 3.2 and 3.3): CLS tokens of all frames talk, patches pass straight through.
+
+    `pooled`: attention over all tokens reads the tower, so the patches' mean talks, and all tokens take what comes of it.
+    """
 
     def __init__(
         self,
@@ -165,8 +171,10 @@ class VideoAdapter(nn.Module):
         temporal: str = "calibrated",
         calibrate: tuple[str, ...] = ("cls",),
         cc: bool = True,
+        pooled: bool = False,
     ) -> None:
         super().__init__()
+        self.pooled = pooled
         self.norm_input = nn.LayerNorm(width) if norm_input else nn.Identity()
         self.bottleneck = Bottleneck(width, middle, activation="quick_gelu")
         chosen = calibrate if temporal == "calibrated" else ()
@@ -174,16 +182,27 @@ class VideoAdapter(nn.Module):
         self.temporal = Temporal(width, length=length, middle=middle, heads=heads, calibrate=chosen, cc=cc) if mixed else None
         self.gate = gate
 
-    def forward(self, u: Tensor, *, mask: Tensor, factor: Tensor | None = None) -> Tensor:
-        """MLP outputs (B, T, 1+P, D), CLS first, and the frame mask (B, T) -> the unscaled change, same shape."""
+    def forward(self, u: Tensor, *, mask: Tensor, factor: Tensor | None = None, patches: int = 0) -> Tensor:
+        """MLP outputs (B, T, L, D), the `patches` last, and the frame mask (B, T) -> the unscaled change, same shape."""
         down, up = self.bottleneck.down, self.bottleneck.up
         gated_down, gated_up = _gated(self.gate, factor, down.weight, up.weight)
         h = quick_gelu(F.linear(self.norm_input(u), gated_down, down.bias))
-        cls, patches = h[:, :, 0], h[:, :, 1:]
+        if self.pooled:
+            return F.linear(self._spread(h, patches, mask), gated_up, up.bias)
+        cls, grid = h[:, :, 0], h[:, :, 1:]
         if self.temporal is not None:
-            cls, patches = self.temporal(cls, patches, mask=mask)
+            cls, grid = self.temporal(cls, grid, mask=mask)
         # The gates "up" act on the CLS path only, as in the released code.
-        return torch.cat([F.linear(cls, gated_up, up.bias)[:, :, None], up(patches)], dim=2)
+        return torch.cat([F.linear(cls, gated_up, up.bias)[:, :, None], up(grid)], dim=2)
+
+    def _spread(self, h: Tensor, patches: int, mask: Tensor) -> Tensor:
+        """Down-projected tokens (B, T, L, M) with the change of their frame, made from the mean of its patches, added to all of them."""
+        if self.temporal is None:
+            return h
+        before, grid = h[:, :, :-patches], h[:, :, -patches:]
+        change, grid = self.temporal(grid.mean(dim=2), grid, mask=mask)
+        spread: Tensor = torch.cat([before, grid], dim=2) + change[:, :, None]
+        return spread
 
 
 class TextAdapter(nn.Module):

@@ -42,16 +42,16 @@ class StAdapter:
             assert adapter.conv.bias is not None
             nn.init.zeros_(adapter.conv.bias)
             adapters[str(layer)] = adapter
-            hooks.before.append(_patches(adapter))
+            hooks.before.append(_patches(adapter, cls=clip.vision.cls))
         modules = adapt_text(clip.text, text=self.text, middle=self.text_middle, last_blocks=self.last_blocks)
         modules["vision"] = adapters
         return modules
 
 
-def _patches(adapter: SpaceTime) -> TokenHook:
+def _patches(adapter: SpaceTime, *, cls: int) -> TokenHook:
     def change(tokens: Tensor, flow: Flow) -> Tensor:
-        cls, patches = tokens[:, :, :1], tokens[:, :, 1:]
-        return torch.cat([cls, patches + adapter(patches, mask=flow.frames)], dim=2)
+        first, patches = tokens[:, :, :cls], tokens[:, :, cls:]
+        return torch.cat([first, patches + adapter(patches, mask=flow.frames)], dim=2)
 
     return at_entry(change)
 

@@ -5,6 +5,8 @@ for all frames; `vop_p` adds prompts for each position of a frame (equation 5), 
 (equations 6 to 8), `vop_f` joins all frames in the upper layers (equation 9); `vop_fp` and `vop_fc` are F with P or C below.
 Differs from the paper: the text prompts stand after the start-of-text token, where the released code has them, not before it. Sizes
 of P, C and F are those that give the printed parameter counts; starts that no source states are named in `Context` and below.
+Where attention over all tokens reads the tower, C takes the mean of a frame's patches for its CLS, and the pool reads no prompts; where a
+text has no end, prompts of the first layer have no positions.
 Shapes: B videos, T frames, P patches, D width.
 """
 
@@ -21,6 +23,7 @@ from pipeline.methods import Shape
 from pipeline.methods.parts.context import MODELS, Context
 from pipeline.methods.parts.joined import see_all_frames
 from pipeline.methods.parts.prompts import drop, entry, insert, normal, prompt_text, prompt_upper_text
+from pipeline.methods.parts.space_time import anchor
 
 VARIANTS = {
     "vop": {},
@@ -140,6 +143,7 @@ class _Video:
         single, layers = min(shallow, depth) - first, len(clip.vision.blocks)
         own = method.specific_prompts if method.specific != "none" and single else 0
         self.generic = self.table = self.context = None
+        self.cls, self.pooled = clip.vision.cls, clip.vision.pooled
         if single and number > own:
             self.generic = _table(adapter, "visual_prompts", single, number - own, width, std=std)
         if own and method.specific == "position":
@@ -149,14 +153,14 @@ class _Video:
         for row, layer in enumerate(range(first, first + single)):
             entry(clip.vision, layer).append(self._put(row))
             if layer + 1 < depth or depth == layers:
-                clip.vision.hooks[layer].after.append(_discard_after_cls(number))
+                clip.vision.hooks[layer].after.append(_discard(number, at=self.cls))
         if shallow < layers:
             video = _table(adapter, "video_prompts", layers - shallow, number, width, std=std)
             position = _table(adapter, "frame_position", shape.num_frames, width, std=std)
             see_all_frames(clip, video, position, shallow=shallow)
 
     def _put(self, row: int) -> TokenHook:
-        """Generic prompts, then those of each frame, right after CLS; the first layer's pass through ln_pre."""
+        """Generic prompts, then those of each frame, right before the patches; the first layer's pass through ln_pre."""
 
         def change(tokens: Tensor, flow: Flow) -> Tensor:
             parts = []
@@ -165,15 +169,15 @@ class _Video:
             if self.table is not None:
                 parts.append(self.table[row, : flow.num_frames].repeat(len(flow.frames), 1, 1))
             if self.context is not None:
-                cls = tokens[:, 0].unflatten(0, (-1, flow.num_frames))
-                parts.append(self.context(cls, flow).flatten(0, 1))
-            return insert(tokens, torch.cat(parts, dim=1), at=1)
+                frames = anchor(tokens, flow, pooled=self.pooled).unflatten(0, (-1, flow.num_frames))
+                parts.append(self.context(frames, flow).flatten(0, 1))
+            return insert(tokens, torch.cat(parts, dim=1), at=self.cls)
 
         return change
 
 
-def _discard_after_cls(number: int) -> TokenHook:
-    return lambda tokens, flow: drop(tokens, at=1, number=number)
+def _discard(number: int, *, at: int) -> TokenHook:
+    return lambda tokens, flow: drop(tokens, at=at, number=number)
 
 
 METHOD = Vop

@@ -7,7 +7,7 @@ settings that it was trained with, and params.yaml may say others by now.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.config import registry, resolve
-from pipeline.config.parse import parse
+from pipeline.config.parse import parse, stated
 from pipeline.config.recipes import flat
 from pipeline.config.schema import Params, Score
 from pipeline.core import layout, record
@@ -127,7 +127,7 @@ def _adapter(found: Trace, metrics: dict[str, Any]) -> dict[str, Any]:
         return {}
     found.agrees(metrics.get("adapter"), path, by=f"{scored} is of an adapter", remedy="embed and score again")
     try:
-        header = checkpoint.read_header(path)
+        header = checkpoint.read_header(path, also=("commit", "dataset_fingerprint"))
     except ValueError as error:
         found.problems.append(str(error))
         return {}
@@ -176,7 +176,7 @@ def check_settings(found: Trace, params: Params, *, where: Path) -> None:
     if params.search.gains and found.here(trials):
         asked = resolve.scaled(asked, read_json(trials)["gain"])
     config = vars(methods.load(place.run, config=asked.config))
-    wanted = flat(json.loads(json.dumps({"config": config, "train": vars(asked.train), "shape": asdict(asked.shape)})))
+    wanted = flat(json.loads(json.dumps({"config": config, "train": stated(asked.train), "shape": stated(asked.shape)})))
     wrong = [name for name, value in wanted.items() if flat(said).get(name) != value]
     for name in wrong[:1]:
         more = f" ({len(wrong)} such)" if len(wrong) > 1 else ""

@@ -1,13 +1,14 @@
 """Which adapters a gallery is indexed with, and where their indexes lie."""
 
 import re
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.adapters import checkpoint
 from pipeline.adapters.encoder import Encoder
 from pipeline.config.dataset import Frames
+from pipeline.config.parse import stated
 from pipeline.config.resolve import shape_of
 from pipeline.config.schema import Backbone, Params, Train
 from pipeline.config.settings import Sampling
@@ -26,17 +27,14 @@ def refuse_no_folder(name: str, *, what: str) -> str:
 
 def place(indexes: Path, gallery: str, header: dict[str, Any], adapter: Path) -> Path:
     """The index of an adapter: <gallery>/<backbone>/<run>/<seed>/index.h5. ValueError for a header whose names are no folders."""
-    seed = header.get("seed")
-    if not isinstance(seed, int):
-        raise ValueError(f"{adapter}: its header lacks seed; train it again")
     names = [refuse_no_folder(str(header[key]), what=f"{adapter}: {key}") for key in ("backbone", "run")]
-    return Path(indexes, gallery, *names, str(seed), NAME)
+    return Path(indexes, gallery, *names, str(header["seed"]), NAME)
 
 
 def plain(indexes: Path, gallery: str, *, encoder: Encoder, shape: Sampling) -> Path:
     """The adapter of CLIP as it is, as a training of `zero_shot` would write it; one that is there already stays."""
-    header = {"run": PLAIN, "config": {}, "train": asdict(Train()), "shape": asdict(shape), "dataset": "", "seed": 0}
-    header |= {"backbone": encoder.clip.name, "backbone_digest": encoder.clip.digest}
+    header = {"run": PLAIN, "config": {}, "train": stated(Train()), "shape": stated(shape), "dataset": "", "seed": 0}
+    header |= checkpoint.described(encoder.clip)
     target = place(indexes, gallery, header, Path(PLAIN)).with_name("adapter.safetensors")
     if not target.is_file() or checkpoint.read_header(target) != header:
         checkpoint.save(target, {}, header=header)
@@ -48,7 +46,8 @@ def plain_shape(params: Params | None, dataset: str | None, *, encoder: Encoder)
     own = (dataset or params.run.datasets[0]) if params is not None else ""
     if params is not None and own in params.datasets and params.backbone.name == encoder.clip.name:
         return shape_of(params, own)
-    return Sampling(frames=Frames(size=encoder.clip.image_size))
+    clip = encoder.clip
+    return Sampling(frames=Frames(size=clip.image_size, resize=clip.resize, interpolation=clip.interpolation))
 
 
 def backbone(params: Params | None, name: str | None, weights: str | None) -> Backbone:
@@ -59,4 +58,4 @@ def backbone(params: Params | None, name: str | None, weights: str | None) -> Ba
         raise ValueError("there is no params.yaml here that names a backbone; give --backbone and --weights")
     if name and name != params.backbone.name:
         raise ValueError(f"params.yaml names backbone {params.backbone.name}, not {name}; give --weights, too")
-    return Backbone(params.backbone.name, weights or params.backbone.weights)
+    return replace(params.backbone, weights=weights or params.backbone.weights)

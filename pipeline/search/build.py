@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from pipeline.adapters.encoder import Encoder
-from pipeline.core.hdf5 import written
+from pipeline.core.hdf5 import create, written
 from pipeline.core.progress import track
 from pipeline.evaluation.embed import cut
 from pipeline.search import contents as tables
@@ -146,12 +146,11 @@ class _Build:
         frames, width = self.encoder.shape(self.adapter).frames.number, self.encoder.clip.embed_dim
         needed = len(videos) * (frames + 1) * (4 * width + 16) + text.nbytes
         about = self.about | {"format": store.FORMAT, "search": search, "num_videos": len(videos), "num_captions": len(captions)}
-        # The layout in which HDF5 has checksums of where the arrays are, too.
-        with written(target, needed=needed, libver=("v110", "v110")) as file:
+        with written(target, needed=needed) as file:
             store.put_table(file, "videos", videos, store.VIDEO_COLUMNS)
             store.put_table(file, "captions", captions, store.CAPTION_COLUMNS)
             store.put_rows(file, len(videos), blocks)
-            store.create(file, "text", shape=text.shape, dtype=np.float32)[:] = text
+            create(file, "text", shape=text.shape, dtype=np.float32)[:] = text
             if approximate is not None and search["kind"] == "approximate":
                 store.put_bytes(file, "faiss", approximate.content())
             store.put_bytes(file, "about", json.dumps(about, sort_keys=True, allow_nan=False).encode())

@@ -12,11 +12,13 @@ faiss      the bytes of an approximate index, where there is one
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 import pandas as pd
+
+from pipeline.core.hdf5 import CHUNK, create, texts
 
 FORMAT = 1
 VIDEO_COLUMNS: dict[str, type] = {
@@ -31,7 +33,6 @@ VIDEO_COLUMNS: dict[str, type] = {
 }
 CAPTION_COLUMNS: dict[str, type] = {"caption_id": str, "text": str, "row": int}
 NUMBERS = {float: "<f8", int: "<i8"}
-CHUNK = 256  # rows of arrays that are read whole
 
 
 class Rows(NamedTuple):
@@ -41,13 +42,6 @@ class Rows(NamedTuple):
     frames: np.ndarray
     mask: np.ndarray
     times: np.ndarray
-
-
-def create(file: h5py.File, name: str, *, shape: tuple[int, ...], dtype: Any, rows: int = CHUNK) -> h5py.Dataset:
-    """An array in chunks of `rows`, each with a checksum."""
-    chunks = (max(min(rows, shape[0]), 1), *shape[1:])
-    longest = (None, *shape[1:])  # without which there is no chunk for an array without rows
-    return file.create_dataset(name, shape=shape, dtype=dtype, chunks=chunks, maxshape=longest, fletcher32=True, track_times=False)
 
 
 def put_rows(file: h5py.File, number: int, blocks: Iterator[Rows]) -> None:
@@ -67,15 +61,9 @@ def put_rows(file: h5py.File, number: int, blocks: Iterator[Rows]) -> None:
 
 def put_table(file: h5py.File, name: str, table: pd.DataFrame, columns: Mapping[str, type]) -> None:
     for column, kind in columns.items():
-        if kind is str:
-            texts = np.array([text.encode() for text in table[column]], dtype=np.bytes_)
-            values = texts.astype(h5py.string_dtype("utf-8", max(texts.dtype.itemsize, 1)))
-        else:
-            values = table[column].to_numpy(NUMBERS[kind])
+        values = texts(table[column]) if kind is str else table[column].to_numpy(NUMBERS[kind])
         # Texts of one length are mostly padding.
-        shape = (max(min(CHUNK, len(values)), 1),)
-        options = {"chunks": shape, "maxshape": (None,), "compression": "gzip", "fletcher32": True, "track_times": False}
-        file.create_dataset(f"{name}/{column}", data=values, **options)
+        create(file, f"{name}/{column}", shape=values.shape, dtype=values.dtype, compression="gzip")[:] = values
 
 
 def put_bytes(file: h5py.File, name: str, content: bytes) -> None:

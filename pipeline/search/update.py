@@ -15,7 +15,8 @@ from pipeline.search.index import discover
 from pipeline.search.reader import Reader
 from pipeline.video.command import recipe
 
-SHOWN = 20  # files that were skipped
+SHOWN = 20  # reasons for which files were skipped
+NAMED = 3  # files of one reason
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,15 @@ def _tell(target: Path, made: Made, found: Found) -> None:
         how += f", finds {made.search['recall_at_10']:.3f} of the 10 best"
     print(f"{target}: {made.videos} videos ({made.encoded} encoded, {kept} kept), {made.captions} texts; search is {how}", flush=True)
     for what, rows in (("skipped", found.skipped), ("not whole", found.degraded)):
-        for row in rows[:SHOWN]:
-            print(f"  {what}: {row['file']!r}: {row['reason']}", flush=True)
-        if len(rows) > SHOWN:
-            print(f"  {what}: {len(rows) - SHOWN} more", flush=True)
+        reasons: dict[str, list[str]] = {}
+        for row in rows:
+            reasons.setdefault(row["reason"], []).append(repr(row["file"]))
+        for reason, names in list(reasons.items())[:SHOWN]:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            print(f"  {what}: {', '.join(names[:NAMED])}{more}: {reason}", flush=True)
+        left = sum(len(names) for names in list(reasons.values())[SHOWN:])
+        if left:
+            print(f"  {what}: {left} more, for other reasons", flush=True)
 
 
 def targets(paths: list[Path], encoder: Encoder, indexes: Path, gallery: str) -> dict[str, Path]:

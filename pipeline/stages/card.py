@@ -3,13 +3,13 @@
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline import clip
 from pipeline.config.dataset import Dataset
+from pipeline.config.parse import stated
 from pipeline.config.recipes import flat
 from pipeline.config.settings import read
 from pipeline.core import record
@@ -25,7 +25,7 @@ def main() -> None:
     args = _arguments()
     videos, captions, transcoded = map(pd.read_parquet, (args.videos, args.captions, args.transcoded))
     settings = read(Dataset, args.settings)
-    about = read_json(args.about) | {"protocol": settings.protocol, "settings": flat(asdict(settings))}
+    about = read_json(args.about) | {"protocol": settings.protocol, "settings": flat(stated(settings))}
     found = facts.facts(
         args.dataset,
         facts.Tables(videos, captions, transcoded, used=_used(args.splits)),

@@ -4,12 +4,10 @@ import argparse
 import json
 from pathlib import Path
 
-from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.clip import load_backbone
-from pipeline.config.parse import parse
-from pipeline.config.schema import Backbone, Train
-from pipeline.config.settings import Sampling, read
+from pipeline.config.schema import Backbone
+from pipeline.config.settings import read
 from pipeline.core import record
 from pipeline.core.files import read_json, write_json
 from pipeline.cost import measure
@@ -32,13 +30,12 @@ def main() -> None:
     args = parser.parse_args()
     header = checkpoint.read_header(args.adapter)
     place = device.choose(args.device)
-    settings = parse(Train, header["train"], where=str(args.adapter))
+    said = checkpoint.parts(header, args.adapter)
+    settings, shape = said.train, said.shape
     device.prepare(place, threads=args.threads, seed=header["seed"], tf32=settings.tf32, deterministic=settings.deterministic)
-    backbone, shape = read(Backbone, args.settings), parse(Sampling, header["shape"], where=str(args.adapter))
-    clip = load_backbone(backbone)
+    clip = load_backbone(read(Backbone, args.settings))
     frames, words = shape.frames.number, shape.words
-    methods.attach(clip, methods.load(header["run"], config=header["config"]), shape=methods.Shape(frames, words))
-    checkpoint.load_into(clip, args.adapter)
+    checkpoint.attach(clip, said, args.adapter)
     clip.to(place)
     clip.compute_in(checkpoint.precision(header))
     files = split_files(args)

@@ -12,6 +12,7 @@ from pipeline.core.code import fingerprint
 from pipeline.core.layout import FEATURES, RAW
 from pipeline.inputs import features
 from pipeline.inputs.frames import ClipStore
+from pipeline.inputs.stores import refuse_pictures
 from pipeline.runtime import device
 from pipeline.stages import add_settings, guarded
 
@@ -45,8 +46,7 @@ def main() -> None:
 
 
 def _videos(args: argparse.Namespace, clip: FrozenClip, shape: Sampling, shared: dict[str, Any]) -> None:
-    if shape.frames.size != clip.image_size:
-        raise ValueError(f"frames.size is {shape.frames.size}, but {clip.name} sees {clip.image_size} pixels; set frames.size to that")
+    refuse_pictures(shape.frames, clip)
     source = ClipStore(args.videos, args.clips, settings=shape.frames)
     made_from = [*source.digests, fingerprint("pipeline.stages.features")]
     features.write_videos(args.out, source, workers=args.workers, made_from=made_from, **shared)

@@ -2,14 +2,16 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from pipeline import methods
+from pipeline.adapters import checkpoint
 from pipeline.clip import FrozenClip, load_backbone
 from pipeline.config import registry
+from pipeline.config.parse import stated
 from pipeline.config.schema import Train
 from pipeline.config.settings import Training
 from pipeline.core import record
@@ -59,10 +61,9 @@ def _header(settings: Training, clip: FrozenClip, about: dict[str, Any], *, conf
     return {
         "run": settings.run,
         "config": config,
-        "train": vars(settings.train),
-        "shape": asdict(settings.shape),
-        "backbone": clip.name,
-        "backbone_digest": clip.digest,
+        "train": stated(settings.train),
+        "shape": stated(settings.shape),
+        **checkpoint.described(clip),
         "dataset": settings.dataset,
         "dataset_fingerprint": about["inputs"],
         "seed": seed,

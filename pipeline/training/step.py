@@ -20,18 +20,20 @@ from pipeline.evaluation.similarity import scores
 from pipeline.inputs.split import Pairs, Split
 from pipeline.runtime.device import precision, random_state, set_random_state
 from pipeline.runtime.distributed import Team
-from pipeline.training.loss import contrastive
+from pipeline.training.loss import contrastive, pairwise
 
 
 @dataclass(frozen=True)
 class Step:
     """How the gradient of a batch is computed. `encode`: pairs -> frame features (B, T, E) and text features (B, E), in float32.
 
-    `chunk`: pairs whose towers are computed at once, 0 for all of a process. `scaler`: of losses, where towers compute in float16.
+    `loss`: similarities (B, B) -> a number. `chunk`: pairs whose towers are computed at once, 0 for all of a process. `scaler`: of
+    losses, where towers compute in float16.
     """
 
     clip: FrozenClip
     encode: Callable[[Pairs], tuple[Tensor, Tensor]]
+    loss: Callable[[Tensor], Tensor]
     chunk: int
     scaler: torch.amp.GradScaler
     team: Team
@@ -70,7 +72,7 @@ class Step:
         """The loss over the features of all processes, and its gradient with respect to one's own, frames and texts."""
         frames, texts = (self.team.gather(part.detach(), total=total).requires_grad_() for part in own)
         masks = self.team.gather(mask.to(self.device, non_blocking=True), total=total)
-        loss = contrastive(scores(texts, frames, mask=masks, temperature=self.clip.query_temperature), scale=self.clip.logit_scale)
+        loss = self.loss(scores(texts, frames, mask=masks, temperature=self.clip.query_temperature))
         self.scaler.scale(loss).backward()
         if not self.team.first:
             # The temperature, which the loss itself trains, has its whole gradient in every process, and is to be counted once.
@@ -90,11 +92,22 @@ def prepare(clip: FrozenClip, split: Split, *, settings: Train, team: Team, devi
     return Step(
         clip=clip,
         encode=torch.compile(encode) if settings.compile else encode,
+        loss=_loss(clip, settings.loss),
         chunk=settings.chunk,
         scaler=torch.amp.GradScaler(device.type, enabled=clip.precision == "float16"),
         team=team,
         device=device,
     )
+
+
+def _loss(clip: FrozenClip, name: str) -> Callable[[Tensor], Tensor]:
+    """The loss of a name over similarities. ValueError for a sigmoid without the bias that comes with weights trained so."""
+    if name == "softmax":
+        return lambda similarities: contrastive(similarities, scale=clip.logit_scale)
+    bias = clip.logit_bias
+    if bias is None:
+        raise ValueError(f"train.loss is sigmoid, but {clip.name} was trained with softmax and has no bias for it; set it to softmax")
+    return lambda similarities: pairwise(similarities, scale=clip.logit_scale, bias=bias)
 
 
 def _taken(batch: Pairs, piece: tuple[int, int], device: torch.device) -> Pairs:

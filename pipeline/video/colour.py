@@ -77,14 +77,15 @@ class Step:
 AS_IT_IS = Step()
 
 
-def step(seen: Sequence[Tags], *, codec: str, index: int, size: tuple[int, int], side: int) -> Step:
+def step(seen: Sequence[Tags], *, codec: str, index: int, size: tuple[int, int], side: int, ratio: float = 1.0) -> Step:
     """What makes BT.709 of a stream whose pictures, of `size`, had the tags `seen`, the first picture's first.
 
-    `index`: as in 0:v:index; `side`: pixels of the clip's short side, of which the step leaves twice as many.
+    `index`: as in 0:v:index; `side`: pixels of the clip's short side, of which the step leaves twice as many; `ratio`: how many times as
+    wide as high a pixel is.
     """
     if not seen:
         return AS_IT_IS
-    means, smaller = _meanings(seen, size), _smaller(size, side)
+    means, smaller = _meanings(seen, size), _smaller(size, side, ratio)
     if not all(means[0].like(other) for other in means):
         filters = _of_each(seen, means, even=not any(length % 2 for length in size), smaller=smaller)
     elif means[0].is_usual:
@@ -104,9 +105,12 @@ def untagged(seen: Sequence[Tags], *, codec: str, index: int, size: tuple[int, i
     return Step((("setparams", names),), _reading(seen, codec, index), reason, _opening(seen))
 
 
-def _smaller(size: tuple[int, int], side: int) -> dict[str, str]:
+def _smaller(size: tuple[int, int], side: int, ratio: float) -> dict[str, str]:
     """Width and height for the first filter, since light of 4K takes half a second a picture; none if the picture is small enough."""
-    by = min(size) // (2 * side)
+    # Neither length may become less than twice that of the clip, for which pixels that are wide or high are made square.
+    most = int(min(size[0] * ratio, size[1]) / (2 * side * max(ratio, 1)))
+    # A length that is rounded would change the shape.
+    by = max((by for by in range(1, most + 1) if not any(length % (2 * by) for length in size)), default=1)
     return {"width": f"2*round(iw/{by}/2)", "height": f"2*round(ih/{by}/2)"} if by > 1 else {}
 
 

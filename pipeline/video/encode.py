@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.config.dataset import ClipFormat
 from pipeline.core.files import FULL
-from pipeline.video import colour, complaint
+from pipeline.video import colour, complaint, shape
 from pipeline.video.command import Cut, command
 from pipeline.video.formats import is_animated_webp, rewriting
 from pipeline.video.probe import Probe, opened
@@ -39,7 +39,7 @@ def encode(source: Path, part: Path, *, found: Probe, cut: Cut, settings: ClipFo
     `timeout`: seconds for each pass. Raises ValueError if no clip could be made, and OSError if it is not the video's fault.
     """
     stream: dict[str, Any] = {"codec": found.codec, "index": found.video_index, "size": (found.width, found.height)}
-    colours = colour.step(found.colours, side=settings.short_side, **stream)
+    colours = colour.step(found.colours, side=settings.short_side, ratio=shape.ratio(found, settings), **stream)
     common: dict[str, Any] = {"index": found.video_index, "settings": settings, "fields": found.fields}
     for step in (colours, colour.untagged(found.colours, **stream)) if colours.filters else (colours,):
         first = ""

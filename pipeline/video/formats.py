@@ -16,10 +16,11 @@ STILLS = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"GIF8": "GIF",
-    b"BM": "BMP",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
 }
+# Any text may begin with the two letters of a bitmap: the length of its second header follows, which is one of these.
+BITMAP, HEADERS = b"BM", {length.to_bytes(4, "little") for length in (12, 16, 40, 52, 56, 64, 108, 124)}
 BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIF", b"heix": "HEIF", b"hevc": "HEIF", b"mif1": "HEIF", b"msf1": "HEIF"}
 ANIMATED = 0x02  # the flag of a WebP file with more than one picture
 
@@ -31,6 +32,8 @@ def picture(path: Path) -> str:
         return "WebP"
     if head[4:8] == b"ftyp":
         return BRANDS.get(head[8:12], "")
+    if head.startswith(BITMAP) and head[14:18] in HEADERS:
+        return "BMP"
     return next((kind for first, kind in STILLS.items() if head.startswith(first)), "")
 
 

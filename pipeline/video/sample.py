@@ -29,10 +29,9 @@ def num_frames_and_rate(path: Path) -> tuple[int, float]:
         return number, _rate(stream, path)
 
 
-def read_frames(path: Path, indices: list[int], *, size: int) -> Pictures:
-    """The frames `indices` of a canonical clip, in that order: (len(indices), 3, size, size), RGB.
+def read_frames(path: Path, indices: list[int], *, size: int, resize: str = "crop", interpolation: str = "bicubic") -> Pictures:
+    """The frames `indices` of a canonical clip, in that order: (len(indices), 3, size, size), RGB, each made a `square`.
 
-    The short side becomes `size` pixels by bicubic interpolation, then the middle square is cut out.
     Raises ValueError, naming the file, if a frame is not there or does not decode.
     """
     wanted = sorted(set(indices))
@@ -42,7 +41,8 @@ def read_frames(path: Path, indices: list[int], *, size: int) -> Pictures:
     with opened(path) as container:
         try:
             for index, frame in _frames(container, path, wanted):
-                squares[index] = np.asarray(square(_picture(frame), size)).transpose(2, 0, 1)
+                picture = square(_picture(frame), size, resize=resize, interpolation=interpolation)
+                squares[index] = np.asarray(picture).transpose(2, 0, 1)
         except FFmpegError as error:
             raise _broken(path, str(error.strerror)) from error
     pictures = np.empty((len(indices), 3, size, size), np.uint8)
@@ -51,13 +51,19 @@ def read_frames(path: Path, indices: list[int], *, size: int) -> Pictures:
     return pictures
 
 
-def square(picture: Image.Image, size: int) -> Image.Image:
-    """Scale the short side to `size` (bicubic), then cut out the middle; lengths are rounded as torchvision rounds them."""
+def square(picture: Image.Image, size: int, *, resize: str = "crop", interpolation: str = "bicubic") -> Image.Image:
+    """Scale the short side to `size`, then cut out the middle (crop), or scale both sides to it (squash).
+
+    Lengths are rounded as torchvision rounds them.
+    """
+    method = Image.Resampling[interpolation.upper()]
+    if resize == "squash":
+        return picture.resize((size, size), method)
     short, long = min(picture.size), max(picture.size)
     other = int(size * long / short)
     width, height = (size, other) if picture.width <= picture.height else (other, size)
     if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+        picture = picture.resize((width, height), method)
     left, top = round((width - size) / 2), round((height - size) / 2)
     return picture.crop((left, top, left + size, top + size))
 
@@ -117,5 +123,6 @@ def sampled(path: Path, settings: Frames) -> tuple[Pictures, list[int], list[boo
     num_frames, fps = num_frames_and_rate(path)
     index, mask = pick(settings.grid, num_frames=num_frames, fps=fps, number=settings.number)
     pictures = np.zeros((settings.number, 3, settings.size, settings.size), np.uint8)
-    pictures[np.array(mask)] = read_frames(path, [i for i in index if i >= 0], size=settings.size)
+    real = [i for i in index if i >= 0]
+    pictures[np.array(mask)] = read_frames(path, real, size=settings.size, resize=settings.resize, interpolation=settings.interpolation)
     return pictures, index, mask

@@ -6,10 +6,15 @@ from pipeline.video.probe import Probe
 LONGEST = 16384  # pixels a side that the encoder takes
 
 
+def ratio(found: Probe, settings: ClipFormat) -> float:
+    """How many times as wide as high a pixel is in the clip; 1 where the file does not say, or the settings take it as stored."""
+    across, down = (int(part) for part in (found.sar or "1:1").split(":"))
+    return across / down if settings.pixels == "square" and across and down else 1.0
+
+
 def refuse(found: Probe, *, settings: ClipFormat, name: str) -> None:
     """ValueError for a picture so narrow that the clip, whose short side is given, would be too long."""
-    across, down = (int(part) for part in (found.sar or "1:1").split(":"))
-    wide = found.width * (across / down if settings.pixels == "square" and across and down else 1)
+    wide = found.width * ratio(found, settings)
     short, long = sorted((wide, float(found.height)))
     if not short:
         raise ValueError(f"{name} states a picture of {found.width}x{found.height} pixels")

@@ -11,6 +11,7 @@ import pyarrow as pa
 from av.error import FFmpegError
 
 from pipeline.config.dataset import ClipFormat
+from pipeline.core.formatting import moment
 from pipeline.video import shape
 from pipeline.video.command import Cut, count, recipe, version
 from pipeline.video.encode import encode, is_empty, readable
@@ -128,16 +129,17 @@ def _cut(found: Probe, *, settings: ClipFormat, start: float, end: float | None)
     Raises ValueError if it ends before `start`, or nothing is shown before `end`.
     """
     if end is not None and end <= found.late:
-        raise ValueError(f"the segment ends at {end:g} seconds, and the first picture is shown at {found.late:g}")
+        raise ValueError(f"the segment ends at {moment(end)} seconds, and the first picture is shown at {moment(found.late)}")
     # From here on seconds after the first picture.
     start, end = max(start - found.late, 0.0), None if end is None else end - found.late
     ends = found.length or found.duration
     if 0 < ends <= start:
-        raise ValueError(f"the segment starts at {start + found.late:g} seconds, and the video ends at {ends + found.late:g}")
+        starts, ends = start + found.late, ends + found.late
+        raise ValueError(f"the segment starts at {moment(starts)} seconds, and the video ends at {moment(ends)}")
     stop = min(math.inf if end is None else end, start + (settings.seconds or math.inf))
     doubt = ""
     if found.duration and stop == end and (end - found.duration) * settings.fps > TOLERATED:
-        doubt = f"the segment ends at {end + found.late:g} seconds, and the video at {found.duration + found.late:g}"
+        doubt = f"the segment ends at {moment(end + found.late)} seconds, and the video at {moment(found.duration + found.late)}"
     cut = Cut(
         start=start,
         seconds=stop - start if stop < math.inf else 0.0,
@@ -155,7 +157,7 @@ def _checked(part: Path, *, seconds: float, settings: ClipFormat) -> tuple[dict[
         raise ValueError(f"the clip came out as {width}x{height} pixels, without a short side of {settings.short_side}")
     promised, doubts = count(seconds, fps=settings.fps), ""
     if promised and abs(number - promised) > TOLERATED:
-        doubts = f"the clip has {number} frames, where {seconds:g} seconds promise {promised}"
+        doubts = f"the clip has {number} frames, where {moment(seconds)} seconds promise {promised}"
     with part.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     made = {"out_sha256": digest, "out_frames": number, "out_width": width, "out_height": height, "signature": seen}

@@ -1,5 +1,6 @@
 """`pipeline.load`: an adapter as one object, on its backbone, from video files."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from safetensors.torch import load_file, save
 
 import pipeline
+from pipeline.adapters import checkpoint
 from pipeline.adapters.encoder import Encoder
 from pipeline.config.dataset import Clips, Frames
 from pipeline.config.schema import Backbone
@@ -72,3 +75,47 @@ def test_another_backbone_a_weighing_method_and_a_file_that_is_no_video_are_refu
         pipeline.load(place(folder, "cm_adapter"), device="cpu").encode_texts(TEXTS)
     with pytest.raises(ValueError, match="params.yaml: "):
         pipeline.load(place(folder, "vop"), device="cpu").encode_videos([folder / "params.yaml"])
+
+
+HEADERS = {
+    "unknown key": ({"config": {"uext_prompts": 4}}, "config: unknown key 'uext_prompts'; did you mean 'text_prompts'?"),
+    "type in config": ({"config": {"text_prompts": "many"}}, "config: Value 'many'"),
+    "value in config": ({"config": {"text_prompts": -3}}, ""),
+    "size in config": ({"config": {"text_prompts": 10**15}}, ""),
+    "config is a list": ({"config": [1, 2]}, "config is [1, 2]; it takes keys with values"),
+    "no config": ({"config": None}, "its header lacks config"),
+    "no backbone and seed": ({"backbone": None, "seed": None}, "its header lacks seed, backbone"),
+    "seed is a word": ({"seed": "zero"}, "seed is 'zero'; it takes a whole number"),
+    "seed is true": ({"seed": True}, "seed is True; it takes a whole number"),
+    "seed is long": ({"seed": 10**30}, "seed is 1e+30, which no random generator takes"),
+    "run": ({"run": "vpo"}, "unknown method 'vpo'; did you mean 'vop'?"),
+    "run is a number": ({"run": 7}, "run is 7; it takes text"),
+    "backbone": ({"backbone": "glip-tiny"}, "backbone.name: open_clip has no model 'glip-tiny'"),
+    "digest": ({"backbone_digest": ["x" * 99]}, "backbone_digest is ['xxx"),
+    "train": ({"train": {"lrr": 1}}, "train: unknown key 'lrr'; did you mean 'lr'?"),
+    "type in train": ({"train": {"lr": "fast"}}, "train: Value 'fast'"),
+    "shape": ({"shape": SHAPE | {"words": 1}}, "shape: words is 1; the least is 3"),
+    "words": ({"shape": SHAPE | {"words": 999}}, "dataset.words is 999"),
+    "no clips": ({"shape": {"frames": {}, "words": 12}}, "its header lacks shape: clips"),
+    "frames are a word": ({"shape": SHAPE | {"frames": "four"}}, "shape: "),
+}
+
+
+@pytest.mark.parametrize("wrong", HEADERS)
+def test_whatever_is_wrong_with_a_header_is_a_sentence_that_names_the_file(folder, tmp_path, wrong):
+    changes, what = HEADERS[wrong]
+    weights = folder / "work/weights.safetensors"
+    path, good = tmp_path / "bad.safetensors", place(folder, "vop")
+    header = {key: value for key, value in (checkpoint.read_header(good) | changes).items() if value is not None}
+    checkpoint.save(path, load_file(good), header=header)
+    with pytest.raises(ValueError, match=re.escape(f"{path}: {what}")) as caught:
+        pipeline.load(path, weights=weights, device="cpu")
+    assert type(caught.value) is ValueError and "\n" not in str(caught.value)
+    assert str(caught.value).endswith("train it again") and len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("header", ["[]", "5", "null", '"run"', "{", "[" * 100_000, '{"run": "vop"}'])
+def test_a_header_that_is_no_object_is_a_sentence_too(folder, tmp_path, header):
+    (tmp_path / "bad.safetensors").write_bytes(save({}, metadata={checkpoint.KEY: header}))
+    with pytest.raises(ValueError, match=r"bad\.safetensors.*; train it again"):
+        pipeline.load(tmp_path / "bad.safetensors", weights=folder / "work/weights.safetensors", device="cpu")

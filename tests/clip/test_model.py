@@ -22,9 +22,9 @@ def test_weights_for_another_activation_are_refused_with_the_right_name(tag):
     ("name", "sentence"),
     [
         ("RN50-quickgelu", "a ResNet vision tower"),
-        ("convnext_base", "a timm tower"),
+        ("convnext_base", "backbone convnext_base: its vision tower is a ConvNeXt of timm, no plain ViT"),
         ("xlm-roberta-base-ViT-B-32", "a HF text tower"),
-        ("ViT-B-16-SigLIP", "a timm tower"),
+        ("vit_medium_patch16_gap_256", "read by .avg. pooling"),
         ("coca_ViT-B-32", "coca_ViT-B-32 is a CoCa"),
         ("coca_base", "backbone coca_base is a CoCa, .* caption decoder, too; use a plain ViT CLIP"),
         ("hf-hub:laion/CLIP-ViT-B-32", "'hf-hub:laion/CLIP-ViT-B-32' is a place and not an architecture; set backbone.name to its arch"),

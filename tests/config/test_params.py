@@ -109,7 +109,7 @@ def test_a_missing_file_says_where_to_run(tmp_path):
         (b"run\n", r"params\.yaml: "),
         (b"run: x\n", r"params\.yaml: run is 'x'; it takes keys with values"),
         (b"datasets: [motion]\n", r"params\.yaml: datasets is .*motion.*; it takes keys with values"),
-        (b"methods: 3\n", r"params\.yaml: methods is '3'; it takes keys with values"),
+        (b"methods: 3\n", r"params\.yaml: methods is 3; it takes keys with values"),
         (b"run: {datasets: motion}\n", r"params\.yaml: run.datasets is 'motion'; it takes a list of names"),
     ],
 )

@@ -67,7 +67,7 @@ def of_index():
     table = pd.DataFrame({name: ["ü" * 50] * 100 if kind is str else np.arange(100) for name, kind in index.VIDEO_COLUMNS.items()})
 
     def write(target):
-        with written(target, libver=("v110", "v110")) as file:
+        with written(target) as file:
             index.put_table(file, "videos", table, index.VIDEO_COLUMNS)
             index.put_rows(file, 100, iter([rows]))
             index.put_bytes(file, "about", bytes(3000))

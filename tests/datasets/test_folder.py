@@ -233,3 +233,24 @@ def test_the_fingerprint_of_a_shard_changes_with_its_files_and_parts_only(place)
     assert fingerprint(entry, [(first[0][0], "1", "nan")]) != before
     (place / "videos" / "a.mp4").write_bytes(b"other")
     assert fingerprint(entry, first) != before
+
+
+def test_a_line_of_another_length_says_nothing_else(place):
+    said = mistakes(place, "video,caption,split,start,end\ngone.mp4,one,dev,x\na.mp4,two,three,dev,1,2,3\n")
+    assert said.split("\n  ")[1:] == [
+        "line 2: 4 cells instead of 5; put texts with commas into quotes",
+        "line 3: 7 cells instead of 5; put texts with commas into quotes",
+    ]
+    assert ": 2 mistakes:" in said
+
+
+def test_parts_are_told_apart_by_all_their_digits(place):
+    starts = ("1234567.8", "1234567.9", "0.123456", "0.1234567", "12.50")
+    videos, captions = made(
+        place, "video,caption,start\n" + "".join(f"a.mp4,text {n},{start}\n" for n, start in enumerate(starts)) + "-x.avi,y,\nnoending,z,\n"
+    )
+    assert len(videos) == 7 == videos["video_id"].nunique() and len(captions) == 7
+    found = folder.parts(Dataset(videos=str(place / "videos"), captions=str(place / "captions.csv")), "mine")
+    assert [start for _, start, _ in found] == [*starts[:4], "12.5", "nan", "nan"]
+    said = mistakes(place, "video,caption,start,end\na.mp4,one,1234567.8,1234567.75\n")
+    assert ": 1 mistake:\n" in said and "the part from 1234567.8 to 1234567.75 seconds is empty" in said

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import random
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from pipeline import datasets
 from pipeline.config.dataset import Dataset
 from pipeline.datasets import folder
+from tests.fuzz.mutate import mutated as accident
 
 FILES = ("a.mp4", "a.json", "A.mkv", "b.mp4", "c.webm", "0007.mp4", "08.mp4", "008.mp4", "sub/Mo\u0308we.mp4", "sub/x,y.avi", "12.5.mp4")
 GOOD = (
@@ -131,3 +133,12 @@ def test_what_is_mutated_is_good(text, encoding):
 @example(b'{"video":"b","caption":"x","start":' + b"[" * 3000 + b"]" * 3000 + b"}")
 def test_any_bytes_are_a_table_or_sentences_that_name_the_file(data):
     read_any(data)
+
+
+def test_a_thousand_files_to_which_something_happened_are_tables_or_sentences():
+    # Accidents to bytes; drawn by hypothesis, as above, a thousand would take three times as long.
+    whole, taken = [text.encode() for text in GOOD], 0
+    for number in range(1000):
+        rng = random.Random(number)
+        taken += read_any(accident(rng.choice(whole), rng, other=rng.choice(whole))) is not None
+    assert 20 < taken < 500

@@ -256,10 +256,10 @@ def store(path: Path, _: Path) -> str:
 
 
 def index_files(folder: Path) -> None:
-    import h5py
     import numpy as np
     import pandas as pd
 
+    from pipeline.core.hdf5 import create, written
     from pipeline.search import index_file as to
 
     about = dict.fromkeys(("gallery", "kind", "source", "root", "run", "adapter", "adapter_sha256", "backbone_digest"), "x")
@@ -268,13 +268,13 @@ def index_files(folder: Path) -> None:
     text = {name: ["a", "é"] for name, kind in to.VIDEO_COLUMNS.items() if kind is str}
     videos = pd.DataFrame(text | {"start": 0.0, "duration": 1.0})
     captions = pd.DataFrame({"caption_id": ["1", "2"], "text": ["one", "two"], "row": [0, -1]})
-    with h5py.File(folder / "index.h5", "w") as file:
+    with written(folder / "index.h5") as file:
         to.put_bytes(file, "about", json.dumps(about).encode())
         to.put_table(file, "videos", videos, to.VIDEO_COLUMNS)
         to.put_table(file, "captions", captions, to.CAPTION_COLUMNS)
         frames = np.ones((2, 3, 4), np.float32)
         to.put_rows(file, 2, iter([to.Rows(frames[:, 0], frames, np.ones((2, 3), bool), np.zeros((2, 3)))]))
-        to.create(file, "text", shape=(2, 4), dtype=np.float32)[:] = 1.0
+        create(file, "text", shape=(2, 4), dtype=np.float32)[:] = 1.0
 
 
 def index(path: Path, _: Path) -> str:

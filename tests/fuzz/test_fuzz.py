@@ -33,6 +33,12 @@ def test_a_few_mutated_videos_find_nothing(tmp_path, monkeypatch):
     assert (count.inputs, count.taken + count.refused, count.first) == (6, 6, {})
 
 
+@pytest.mark.parametrize("name", ["embeddings", "frames", "index", "adapter"])
+def test_a_few_mutated_files_of_ours_find_nothing(tmp_path, name):
+    count = play([name], home=tmp_path / "home", kept=tmp_path / "kept", seed=901, inputs=120)[name]
+    assert (count.inputs, count.taken + count.refused, count.first) == (120, 120, {})
+
+
 # What a reader does with a file that does not begin as a text of ours does, and what is said of it.
 PLANTED = {
     "traceback": ("raise KeyError('planted')", "KeyError"),

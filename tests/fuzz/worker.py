@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.fuzz.targets import TARGETS, Target
 
 MEMORY = 12 * 2**30  # bytes of addresses, so that a file that asks for all memory gets an error instead of the machine
-SENTENCE = 1500  # characters; captions.csv lists up to twenty mistakes
+SENTENCE = 5000  # characters; captions.csv lists up to twenty mistakes, each with a value of up to a hundred
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from pipeline.clip import build, load_backbone
 from pipeline.config.dataset import Frames
 from pipeline.config.schema import Backbone, Cache
 from pipeline.config.settings import Features, Sampling, text
+from pipeline.core.hdf5 import attributes
 from pipeline.inputs import features, stores
 from pipeline.inputs.frames import Videos
 from pipeline.inputs.split import Files, open_split
@@ -102,11 +103,11 @@ def test_a_file_says_what_it_holds_and_of_whom(tmp_path):
     shared = ATTRS | {"format": 2, "level": "all", "backbone": "small", "backbone_digest": clip.digest, "dtype": "float32"}
     shared |= {"precision": "float32"}
     with h5py.File(vision) as file:
-        assert dict(file.attrs) == shared | Source().attrs | {"tower": "vision", "preprocessing": clip.preprocessing}
+        assert attributes(file) == shared | Source().attrs | {"tower": "vision", "preprocessing": clip.preprocessing}
         assert (file["tokens"].shape, file["tokens"].chunks, file["tokens"].fletcher32) == ((3, 4, 16), (1, 4, 16), True)
         assert file["id"].asstr()[:].tolist() == ["a", "b", "ü"]
     with h5py.File(text) as file:
-        assert dict(file.attrs) == shared | {"tower": "text", "words": 12}
+        assert attributes(file) == shared | {"tower": "text", "words": 12}
         assert (file["tokens"].shape, file["id"].asstr()[:].tolist()) == ((3, 16), IDS)
 
 

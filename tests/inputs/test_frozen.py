@@ -7,7 +7,7 @@ import torch
 
 from pipeline import methods
 from pipeline.inputs import frozen
-from tests.conftest import make_batch, small_clip
+from tests.conftest import FAMILIES, make_batch, small_clip
 from tests.methods.cases import SHAPE, cases, title
 
 
@@ -31,11 +31,11 @@ def levels_of(clip):
     return {"vision": vision, "text": text}
 
 
-@pytest.mark.parametrize("case", cases(), ids=title)
+@pytest.mark.parametrize("case", [(*case, family) for family in FAMILIES for case in cases(family)], ids=title)
 def test_the_reach_is_the_highest_level_that_training_leaves_alone(case):
-    name, config = case
-    plain = levels_of(small_clip())
-    clip = methods.attach(small_clip(), methods.load(name, config=config), shape=SHAPE)
+    name, config, family = case
+    plain = levels_of(small_clip(family=family))
+    clip = methods.attach(small_clip(family=family), methods.load(name, config=config), shape=SHAPE)
     torch.manual_seed(3)
     with torch.no_grad():
         for parameter in clip.trained().values():
@@ -45,6 +45,23 @@ def test_the_reach_is_the_highest_level_that_training_leaves_alone(case):
         same = [b is not None and a.shape == b.shape and torch.equal(a, b) for a, b in zip(plain[tower], found[tower], strict=True)]
         assert same == [level <= reach.level for level in range(1, 5)], (tower, reach)
         assert bool(reach.reason) == (reach.level <= 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "level", "reason"),
+    [
+        ("ln", {"last_blocks": 1}, 2, "block 2 .* changed by training clip.visual.transformer.resblocks.2.ln_1.weight"),
+        ("proj", {}, 3, "the last norm and the projection of the vision tower are changed by training clip.visual.proj.weight"),
+        ("zero_shot", {}, 4, "^$"),
+    ],
+)
+def test_the_reach_of_a_tower_that_attention_reads(name, config, level, reason):
+    clip = methods.attach(small_clip(family="pe"), methods.load(name, config=config), shape=SHAPE)
+    reach = frozen.reaches(clip)["vision"]
+    assert reach.level == level and re.search(reason, reach.reason)
+    clip.unfreeze(lambda name: name == "visual.attn_pool.query")
+    reach = frozen.reaches(clip)["vision"]
+    assert reach.level == 2 and (level == 2 or "the pooling of the vision tower is changed by training clip.visual.attn" in reach.reason)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,20 @@ OPTIONS = {
         {"last_blocks": 2, "calibrate": "both"},
     ],
 }
+# Of these, what touches the token that stands for a frame, is read at the end, or has a place in the grid: run on other families too.
+ANCHORED = {
+    "aim": [{"last_blocks": 1}],
+    "cached_head": [{"text": "prefix", "prefix": 4}],
+    "vop": [{"text_layout": "release"}, {"depth": 2}, {"function": True, "shallow": 0}, {"last_blocks": 1}],
+    "vop_c": [{"context": "transformer"}],
+    "vop_f": [{"last_blocks": 1}],
+    "mv_adapter": [
+        {"temporal": "none", "text_transformer": False, "cmt_position": "none"},
+        {"cmt_position": "up_in"},
+        {"calibrate": "both"},
+        {"last_blocks": 1, "cmt_layers": 1},
+    ],
+}
 # What these train is not chosen block by block: they refuse `last_blocks`.
 WHOLE = ("full_finetune", "clip4clip_full", "proj")
 
@@ -63,12 +77,15 @@ def last():
     return [(name, config) for name, configs in options.items() for config in configs or [{"last_blocks": 1}]]
 
 
-def cases():
-    """(name, config) of all of them."""
+def cases(family="plain"):
+    """(name, config) of all of them, or on another family of each method as it is, and of the options in ANCHORED."""
+    if family != "plain":
+        assert all(config in OPTIONS[name] for name, configs in ANCHORED.items() for config in configs)
+        return [(name, config) for name in methods.names() for config in ({}, *ANCHORED.get(name, []))]
     named = [(name, config) for name in methods.names() for config in ({}, *OPTIONS.get(name, []))]
     return named + [case for case in last() if case not in named]
 
 
 def title(case):
-    name, config = case
-    return name + "".join(f"-{key}={value}" for key, value in config.items())
+    name, config, *family = case
+    return "".join(f"{word}:" for word in family if word != "plain") + name + "".join(f"-{key}={value}" for key, value in config.items())

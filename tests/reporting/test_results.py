@@ -221,6 +221,15 @@ def test_numbers_are_shown_in_units_people_read():
     assert [formatting.count(n) for n in (0, 999, 122_880, 3_570_000, 999_960)] == ["0", "999", "122.9 k", "3.57 M", "1.00 M"]
     assert [formatting.size(n) for n in (980, 1_234_567)] == ["980 B", "1.2 MB"]
     assert [formatting.significant(n) for n in (0, 0.05214, 4.412, 1234.4)] == ["0", "0.0521", "4.41", "1234"]
+    assert [formatting.plain(n) for n in (0.0, 12.5, 1234567.8, 1e-5, 1e20, float("nan"))] == [
+        "0",
+        "12.5",
+        "1234567.8",
+        "0.00001",
+        "100000000000000000000",
+        "nan",
+    ]
+    assert [formatting.moment(n) for n in (1 / 12, 3.0, 1234567.8)] == ["0.083", "3", "1234567.8"]
 
 
 def test_ticks_of_a_logarithmic_axis_are_round_and_all_different():

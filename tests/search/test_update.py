@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -16,6 +17,7 @@ from pipeline.config.schema import Backbone
 from pipeline.core.files import read_json, write_json
 from pipeline.search import build, folder
 from pipeline.search.index import Gallery
+from pipeline.search.update import _tell
 from pipeline.video.files import read_video
 from pipeline.video.transcode import transcode
 from tests.adapters.files import SHAPE, write_adapter, write_backbone
@@ -419,3 +421,15 @@ def test_plain_clip_needs_no_adapter(world, counted):
     counted()
     world.index("--folder", "videos", runs=())
     assert adapter.read_bytes() == first and counted() == (0, 0, 0)
+
+
+def test_files_that_were_skipped_for_one_reason_are_counted(tmp_path, capsys):
+    still = [{"file": f"{n:05d}.jpg", "reason": "the file is a still picture (JPEG), and no video"} for n in range(10_000)]
+    odd = [{"file": f"{n}.mp4", "reason": f"it is odd by {n}"} for n in range(30)]
+    found = SimpleNamespace(skipped=[*still[:5], *odd, *still[5:]], degraded=[{"file": "a\nb.mp4", "reason": "it was cut off"}])
+    _tell(tmp_path / "index.h5", build.Made(0, 7, 7, 0, {"kind": "exact"}), found)
+    _, first, *others, last, whole = capsys.readouterr().out.splitlines()
+    named = "'00000.jpg', '00001.jpg', '00002.jpg' and 9997 more"
+    assert first == f"  skipped: {named}: the file is a still picture (JPEG), and no video"
+    assert others == [f"  skipped: '{n}.mp4': it is odd by {n}" for n in range(19)]
+    assert (last, whole) == ("  skipped: 11 more, for other reasons", "  not whole: 'a\\nb.mp4': it was cut off")

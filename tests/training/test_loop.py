@@ -22,7 +22,7 @@ from tests.training.planted import fit, planted
 NAMES = [name for name in methods.names() if name != "zero_shot"]
 # Of the small CLIP, where 2e-2 for attached and 1e-3 for CLIP's own tensors are too high or too low.
 RATES = {name: {"clip_lr": 3e-2} for name in ("bias", "ln", "proj")} | {
-    name: {"lr": 3e-3} for name in ("visual_text_adapter", "video_text_adapter")
+    name: {"lr": 3e-3} for name in ("visual_text_adapter", "video_text_adapter", "mv_adapter")
 }
 
 

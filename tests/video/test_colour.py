@@ -397,3 +397,37 @@ def test_usual_colours_add_no_word_to_the_command(said):
 def test_a_stream_of_which_no_picture_decodes_has_no_colours():
     assert colour.step([], codec="h264", index=0, size=(640, 480), side=64) == colour.AS_IT_IS
     assert set(tags.columns([]).values()) == {""}
+
+
+def large_hdr(path, picture, size, sar):
+    """Pictures of light that is taken as HDR, with pixels of the shape `sar`."""
+    names = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:range=tv"
+    plain = f"format=yuv444p,{picture},{names},setsar={sar}"
+    ffmpeg("-f", "lavfi", "-i", f"color=gray:s={size}:r=5:d=0.4", "-vf", plain, "-c:v", "ffv1", path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size", "sar", "pixels", "width", "height"),
+    [
+        ("400x386", "0", "square", 66, 64),
+        ("400x386", "1", "square", 66, 64),
+        ("400x386", "4/3", "stored", 66, 64),
+        ("400x386", "4/3", "square", 88, 64),
+        ("720x576", "64/45", "square", 114, 64),
+        ("512x512", "4", "square", 256, 64),
+        ("512x512", "1/4", "square", 64, 256),
+        ("520x512", "1/2", "square", 64, 126),
+    ],
+)
+def test_large_hdr_keeps_its_shape_and_its_detail(tmp_path, size, sar, pixels, width, height):
+    # Bars across the length that is stretched, one of the clip's pixels wide.
+    long = max(width, height)
+    across, length = ("X", "W") if width == long else ("Y", "H")
+    source = large_hdr(tmp_path / "a.mkv", f"geq=lum='if(mod(floor({across}*{long}/{length}),2),140,40)':cb=128:cr=128", size, sar)
+    settings = Clips(short_side=64, fps=5, crf=4, pixels=pixels)
+    row = transcode(source, tmp_path / "clip.mp4", settings=settings)
+    assert (row["status"], row["out_width"], row["out_height"]) == ("ok", width, height)
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        light = next(container.decode(video=0)).to_ndarray(format="gray").mean(axis=0 if across == "X" else 1)
+    assert np.abs(np.diff(light, 2)).mean() > 40

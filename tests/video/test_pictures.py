@@ -141,3 +141,17 @@ def test_a_container_that_is_not_taken_is_said_to_be_none(tmp_path):
     why = "a.swf is not a readable video file: its container is not one that is taken, or it is damaged"
     assert (row["status"], row["reason"]) == ("unreadable", why)
     assert "swf" not in CONTAINERS
+
+
+@pytest.mark.parametrize("text", ["BMW drives by\n" * 9, "BM", "BM" + "\0" * 40])
+def test_a_text_that_begins_like_a_bitmap_is_none(tmp_path, text):
+    (tmp_path / "a.mp4").write_text(text)
+    assert picture(tmp_path / "a.mp4") == ""
+    row = transcode(tmp_path / "a.mp4", tmp_path / "clip.mp4", settings=SMALL)
+    assert row["status"] == "unreadable" and "picture" not in row["reason"]
+
+
+@pytest.mark.parametrize("header", [12, 40, 108, 124])
+def test_bitmaps_of_all_ages_are_pictures(tmp_path, header):
+    (tmp_path / "a.bmp").write_bytes(struct.pack("<2sIII I", b"BM", 70, 0, 54, header) + bytes(99))
+    assert picture(tmp_path / "a.bmp") == "BMP"

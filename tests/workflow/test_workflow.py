@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from pipeline.adapters import checkpoint
+from pipeline.core.hdf5 import attributes
 from pipeline.evaluation import embeddings
 from pipeline.evaluation.validation import similarities
 from tests.adapters.files import write_backbone
@@ -92,7 +93,7 @@ def test_frames_are_stored_once_for_all_methods_with_their_grid(finished):
     with h5py.File(finished.folder / "work/motion/test/frames.h5") as file:
         assert file["frames"].shape == (14, 4, 3, 64, 64)
         assert file["mask"][:].all()
-        assert file.attrs["grid"] == "centres"
+        assert attributes(file)["grid"] == "centres"
         assert (np.diff(file["index"][:], axis=1) > 0).all()
 
 

@@ -34,11 +34,12 @@ def prompt_text(clip: FrozenClip, prompts: Tensor, *, head: int, num_words: int)
 
     The first layer's prompts receive CLIP's positions, so the words move up by `head`. Outputs of prompts are discarded where the
     next layer has its own; the last ones flow on to the top. The token read is P after the caption's end-of-text index: the end of
-    text itself when all prompts are at the head. ValueError if words and prompts do not fit the context.
+    text itself when all prompts are at the head. Where captions always fill the context, the first layer's have no positions either.
+    ValueError if words and prompts do not fit the context.
     """
     layers, number = prompts.shape[:2]
     room = clip.context_length - number
-    if num_words > room:
+    if num_words > room and not clip.text.whole_rows:
         raise ValueError(
             f"{num_words} words and {number} text prompts do not fit the {clip.context_length} tokens of {clip.name}; "
             f"set dataset.words to at most {room}"
@@ -59,7 +60,8 @@ def prompt_text(clip: FrozenClip, prompts: Tensor, *, head: int, num_words: int)
         tokens = drop(tokens, at=1, number=head)
         return drop(tokens, at=tokens.shape[1] - 1 - (number - head), number=number - head)
 
-    clip.text.embedding += [move_read, put(0)]
+    clip.text.embedding.append(move_read)
+    (clip.text.hooks[0].before if clip.text.whole_rows else clip.text.embedding).append(put(0))
     for layer in range(1, layers):
         clip.text.hooks[layer - 1].after.append(discard)
         clip.text.hooks[layer].before.append(put(layer))
@@ -78,5 +80,6 @@ def prompt_upper_text(clip: FrozenClip, prompts: Tensor, *, last_blocks: int) ->
 
     for row, (_, _, hooks) in enumerate(clip.text.last(last_blocks)):
         hooks.before.append(put(row))
-        hooks.mask = lambda tokens, flow: causal(tokens)  # the flow's has the length of the plain caption
+        # The flow's has the length of the plain caption.
+        hooks.mask = lambda tokens, flow: None if flow.attn_mask is None else causal(tokens)
         hooks.after.append(lambda tokens, flow: drop(tokens, at=1, number=number))

@@ -16,6 +16,11 @@ def side(patches: int) -> int:
     return length
 
 
+def anchor(tokens: Tensor, flow: Flow, *, pooled: bool) -> Tensor:
+    """Tokens (N, L, D) -> what stands for each frame (N, D): CLS, or the mean of its patches in a tower that is not read at CLS."""
+    return tokens[:, -flow.patches :].mean(dim=1) if pooled else tokens[:, 0]
+
+
 class SpaceTime(nn.Module):
     """Patches (B, T, P, D) -> a change of them: down, depthwise convolution over (T, H, W), activation, up.
 
@@ -42,7 +47,7 @@ class SpaceTime(nn.Module):
 
 
 def at_entry(change: Callable[[Tensor, Flow], Tensor]) -> TokenHook:
-    """A hook for the start of a vision block; `change` sees the tokens by video (B, T, 1+P, D)."""
+    """A hook for the start of a vision block; `change` sees the tokens by video (B, T, L, D)."""
 
     def hook(tokens: Tensor, flow: Flow) -> Tensor:
         return change(tokens.unflatten(0, (-1, flow.num_frames)), flow).flatten(0, 1)

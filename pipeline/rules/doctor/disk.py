@@ -147,5 +147,5 @@ def _parameters(shape: dict[str, Any]) -> float:
         return 0
     vision, text = shape["vision_cfg"], shape["text_cfg"]
     blocks = sum(12 * tower["layers"] * tower["width"] ** 2 for tower in (vision, text) if isinstance(tower.get("layers"), int))
-    embedded = 3 * vision.get("patch_size", 0) ** 2 * vision["width"] + text.get("vocab_size", 0) * text.get("width", 0)
+    embedded = 3 * vision.get("patch_size", 0) ** 2 * vision.get("width", 0) + text.get("vocab_size", 0) * text.get("width", 0)
     return float(blocks + embedded)

@@ -77,7 +77,7 @@ def test_a_name_means_a_file(place, files, written, file):
 def test_a_name_of_no_file_or_several_is_one_sentence(place, files, written, sentence):
     place.put(*files)
     said = place.refused(f'video,caption\n"{written}",one\ny.mp4,two\nz.mp4,three\n')
-    assert said.startswith(f"1 mistakes:\n  line 2: {sentence}") and said.count("\n") == 1
+    assert said.startswith(f"1 mistake:\n  line 2: {sentence}") and said.count("\n") == 1
 
 
 def test_the_files_are_gone_through_once_whatever_is_written(monkeypatch):

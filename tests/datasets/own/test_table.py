@@ -58,7 +58,7 @@ def test_times_are_seconds_or_what_a_clock_shows(place, cell, seconds):
 @pytest.mark.parametrize("cell", ["0:60", "1:60:00", "1:2:3:4", "-1:00", "1:00:", "1.000,5", "inf", "1 s", "x", "1_5", "٣:00", "1:1e1"])
 def test_what_is_no_time_is_a_mistake(place, cell):
     said = place.refused(f"video;caption;start\na.mp4;one;\nb.mp4;two;{cell}\nc.mp4;three;\n")
-    assert said == f"1 mistakes:\n  line 3: start is {cell!r}; give seconds, for example 12.5, or a time such as 00:01:02.5"
+    assert said == f"1 mistake:\n  line 3: start is {cell!r}; give seconds, for example 12.5, or a time such as 00:01:02.5"
 
 
 def test_a_comma_in_a_number_is_a_point_where_it_can_be_nothing_else(place):
@@ -88,7 +88,7 @@ def test_a_part_from_0_is_one_from_the_beginning(place, start, end):
 )
 def test_a_caption_that_nobody_sees_is_empty(place, caption):
     said = place.refused(f"video,caption\na.mp4,one\nb.mp4,x{caption}\nc.mp4,{caption}\n")
-    assert said == "1 mistakes:\n  line 4: the caption is empty"
+    assert said == "1 mistake:\n  line 4: the caption is empty"
 
 
 @pytest.mark.parametrize("caption", ["می\u200cروم", "👩\u200d🎓 ❤\ufe0f", "co\u00adoperate", "크", "e\u0301", "?", "๏"])
