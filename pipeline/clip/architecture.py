@@ -5,6 +5,7 @@ Everything outside `clip/` knows open_clip's names alone, as its plain ViT has t
 """
 
 import re
+from functools import reduce
 from typing import Any
 
 import torch
@@ -46,20 +47,22 @@ VECTORS = ("visual.class_embedding", "visual.attn_pool.query")  # which timm kee
 FOREIGN = ("visual.trunk.", "text.")  # what such names begin with
 
 
+def respelt(name: str, table: tuple[tuple[str, str], ...]) -> str:
+    """A name after all replacements of a table, one after the other."""
+    return reduce(lambda said, row: re.sub(row[0], row[1], said), table, name)
+
+
 def renamed(state: State) -> State:
     """Tensors by open_clip's names, those joined that are one tensor there: queries, keys and values; gates and values of a gated MLP."""
     found: dict[str, dict[str, Tensor]] = {}
     for name, value in state.items():
-        for pattern, instead in RENAMED:
-            name = re.sub(pattern, instead, name)
-        whole, _, part = name.partition(":")
+        whole, _, part = respelt(name, RENAMED).partition(":")
         found.setdefault(whole, {})[part] = value
     return {name: _shaped(name, _joined(parts)) for name, parts in found.items()}
 
 
 def _joined(parts: dict[str, Tensor]) -> Tensor:
-    order = ("", "q", "q_proj", "k_proj", "kv", "v", "v_proj", "g", "x")
-    rows = [parts[part] for part in order if part in parts]
+    rows = [parts[part] for part in ("", "q", "q_proj", "k_proj", "kv", "v", "v_proj", "g", "x") if part in parts]
     return rows[0] if len(rows) == 1 else torch.cat(rows)
 
 

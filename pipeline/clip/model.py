@@ -18,6 +18,7 @@ from pipeline.clip import architecture, forward, kept_once, tokens
 from pipeline.clip.blocks import Trunk
 from pipeline.clip.preprocessing import Preprocessing
 from pipeline.clip.tower import Tower
+from pipeline.config.parse import choose
 
 OPENAI = Preprocessing(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
 LOG_100 = math.log(100)  # where CLIP stops its logit scale
@@ -89,7 +90,7 @@ class FrozenClip(nn.Module):
         `bfloat16`: frozen tensors are stored so, for good, and so are the tokens between the blocks; norms take their statistics in
         float32. `float16`, whose numbers are too small for that: products alone.
         """
-        self.precision = precision
+        self.precision = choose(precision, TYPES, what="precision")
         for name, parameter in self.model.named_parameters():
             if precision == "bfloat16" and not parameter.requires_grad and not name.startswith(EXACT):
                 parameter.data = parameter.to(torch.bfloat16)

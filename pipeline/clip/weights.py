@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.clip import torchscript
-from pipeline.clip.architecture import FOREIGN, renamed
+from pipeline.clip.architecture import FOREIGN, renamed, respelt
 
 State = dict[str, Tensor]
 
@@ -141,16 +141,15 @@ def _prefixes(state: State) -> list[str]:
 
 def _from_hugging_face(state: State) -> State:
     """open_clip's names; queries, keys and values in one matrix, and projections the other way round."""
-    renamed = {}
+    found = {}
     for name, value in state.items():
-        for pattern, instead in RENAMED:
-            name = re.sub(pattern, instead, name)
-        renamed[name] = value.T if name in ("visual.proj", "text_projection") else value
-    for name in [name for name in renamed if ".attn.q_proj." in name]:
+        name = respelt(name, RENAMED)
+        found[name] = value.T if name in ("visual.proj", "text_projection") else value
+    for name in [name for name in found if ".attn.q_proj." in name]:
         parts = [name.replace(".q_proj.", f".{part}_proj.") for part in "qkv"]
-        if all(part in renamed for part in parts):
-            renamed[name.replace(".q_proj.", ".in_proj_")] = torch.cat([renamed.pop(part) for part in parts])
-    return renamed
+        if all(part in found for part in parts):
+            found[name.replace(".q_proj.", ".in_proj_")] = torch.cat([found.pop(part) for part in parts])
+    return found
 
 
 def _keys(stored: Any) -> str:

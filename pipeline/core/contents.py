@@ -14,7 +14,7 @@ from pipeline.core.files import read_json, replace_json
 from pipeline.core.record import sha256
 
 THREADS = 8
-LONG_AGO = 10**9  # nanoseconds of the clock; the log of a job may be older than all that it made
+LONG_AGO = 10**9  # nanoseconds of the clock; Snakemake compares with the oldest of a job's outputs and its benchmark, touched in any order
 STAMP = ".snakemake_timestamp"  # Snakemake's note of a folder's time
 
 
@@ -53,8 +53,9 @@ def settle(folder: Path, checksums: Path) -> list[str]:
     with contextlib.suppress(OSError):
         if other:
             _set(stamp, max(time.time_ns(), told + 1_000_000))
-        elif written or stamp.stat().st_mtime_ns > told:
-            os.utime(checksums)
+        elif written or stamp.stat().st_mtime_ns > LONG_AGO:
+            if written:
+                os.utime(checksums)
             _set(stamp, LONG_AGO)
     return other
 

@@ -44,12 +44,12 @@ def measure_step(clip: FrozenClip, optimiser: torch.optim.Optimizer, *, device: 
         yield used
         used.bytes = torch.cuda.max_memory_allocated(device)
     else:
-        weights = {key_of(p): _bytes(p) for p in clip.parameters()}
+        weights = {key_of(p): p.nbytes for p in clip.parameters()}
         saved = _Saved(set(weights))
         with torch.autograd.graph.saved_tensors_hooks(saved.keep, lambda kept: kept.tensor):
             yield used
-        gradients = sum(_bytes(p.grad) for p in clip.parameters() if p.grad is not None)
-        moments = sum(_bytes(v) for entry in optimiser.state.values() for v in entry.values() if isinstance(v, Tensor))
+        gradients = sum(p.grad.nbytes for p in clip.parameters() if p.grad is not None)
+        moments = sum(v.nbytes for entry in optimiser.state.values() for v in entry.values() if isinstance(v, Tensor))
         used.bytes = sum(weights.values()) + saved.most + gradients + moments
 
 
@@ -82,10 +82,6 @@ class _Saved:
         self._times[key] -= 1
         if not self._times[key]:
             self.now -= number
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
 
 
 def parameters(clip: FrozenClip, alive: dict[str, Tensor]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def main() -> None:
     frames, words = shape.frames.number, shape.words
     checkpoint.attach(clip, said, args.adapter)
     clip.to(place)
-    clip.compute_in(checkpoint.precision(header))
+    clip.compute_in(device.precision(checkpoint.precision(header), place))
     files = split_files(args)
     split = open_split(files, clip=clip, shape=shape)
     made = embed.embed(clip, split, device=place, workers=args.workers, chunk=settings.chunk)

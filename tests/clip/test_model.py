@@ -122,3 +122,8 @@ def test_truncation_keeps_the_end_of_text(clip):
     long = "red star " * 20
     ids = clip.tokenize([long], num_words=10)
     assert ids.shape == (1, 10) and ids[0, -1] == 49407
+
+
+def test_a_precision_that_is_none_is_refused_before_anything_is_computed():
+    with pytest.raises(ValueError, match="precision is '5'; choose one of float32, bfloat16, float16"):
+        small_clip().compute_in("5")

@@ -54,6 +54,13 @@ def test_new_times_on_everything_make_the_checksums_newer_and_the_next_look_read
     assert settled(folder) == []
 
 
+def test_a_folder_older_than_its_checksums_is_older_than_the_benchmark_of_their_job(raw):
+    os.utime(raw.parent / "raw.sha256")
+    later(raw.parent / "raw.sha256")
+    assert settled(raw.parent) == []
+    assert (raw / contents.STAMP).stat().st_mtime_ns == contents.LONG_AGO
+
+
 def test_a_copy_without_times_is_the_same(raw, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     copy.mkdir()

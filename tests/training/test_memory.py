@@ -55,8 +55,8 @@ def measured(case, **settings):
             trained.backward()
         trained.step()
     tensors = (*clip.parameters(), *clip.buffers(), *clip.trained().values(), *(p > 0 for p in clip.trained().values()))
-    moved = sum(memory._bytes(part) for part in trained.batch if part is not None) * settings.get("chunk", BATCH) // BATCH
-    return Need(kept=used.bytes, peak=sum(map(memory._bytes, tensors)) + moved + made.most)
+    moved = sum(part.nbytes for part in trained.batch if part is not None) * settings.get("chunk", BATCH) // BATCH
+    return Need(kept=used.bytes, peak=sum(one.nbytes for one in tensors) + moved + made.most)
 
 
 @pytest.mark.parametrize(

@@ -323,8 +323,7 @@ def test_a_search_tries_every_gain_on_validation_and_training_takes_the_best(che
     assert header["train"]["lr"] == pytest.approx(1e-2 * found["gain"])
     # On a CPU, here asked for nothing else, and noted in what is made of it.
     assert (header["train"]["precision"], header["precision"]) == ("auto", "float32")
-    with h5py.File(run / "0/embeddings.h5") as file:
-        assert file.attrs["precision"] == "float32"
+    assert embeddings.load(run / "0/embeddings.h5")[1]["precision"] == "float32"
     assert not (run / "search").exists()
     assert checkout.planned("--", "runs/motion/clip-tiny/vop/0/adapter.safetensors") == {}
     checkout.edit("params.yaml", lambda text: text.replace("gains: [0.5, 2.0]", "gains: [0.5, 3.0]"))
