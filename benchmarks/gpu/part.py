@@ -1,91 +1,95 @@
-"""One part of the check: what it is told, what it finds, and how it ends when its time is used up."""
+"""One part of the check: its items one after the other, what becomes of each, and its end when its time is up."""
 
 import signal
-import statistics
+import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from pipeline import methods
-from pipeline.core.formatting import significant
-from pipeline.cost.measure import wait
-
-GRACE = 2.0  # seconds beyond its share after which a part that is in the middle of something is ended
+Item = TypeVar("Item")
+GRACE = 2.0  # seconds after its end at which a part that is in the middle of an item is ended
 
 
 class TimeUp(BaseException):
-    """The share of a part is used up. No `except Exception` of an item takes it for the item's."""
+    """The time of a part is up. No `except Exception` takes it for the error of an item."""
 
 
 @dataclass
 class Part:
-    """A part under way. `found` goes into the JSON as it is; a part with `failures` has failed. `rates`: of machine, TFLOP a second."""
+    """A part under way, which is to end at `end` of time.perf_counter. What stands in `rows` and `facts` goes into the JSON."""
 
     name: str
     device: torch.device
-    small: bool
-    names: list[str]
-    rates: dict[str, float]
+    methods: list[str]
     end: float
-    found: dict[str, Any] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    cut: str = ""
+    done: int = 0
+    wanted: int = 0
+    cut: bool = False
+
+    @property
+    def small(self) -> bool:
+        """On a CPU everything is."""
+        return self.device.type == "cpu"
 
     @property
     def left(self) -> float:
         """Seconds."""
         return self.end - time.perf_counter()
 
-    def say(self, text: str) -> None:
-        print(f"  {text}", flush=True)
+    def each(self, items: Iterable[Item], work: Callable[[Item], dict[str, Any]], *, title: Callable[[Item], str] = str) -> None:
+        """Add the row of each item. An error is the item's, and the next goes on; none is begun that may not end in time."""
+        everything, longest = list(items), 0.0
+        self.wanted += len(everything)
+        for item in everything:
+            if self.left < longest:
+                self.cut = True
+                return
+            start = time.perf_counter()
+            try:
+                self.rows.append(work(item))
+                self.say(", ".join(f"{key}: {value}" for key, value in self.rows[-1].items()))
+            except Exception as error:
+                self.fail(f"{title(item)}: {sentence(error)}")
+            self.done += 1
+            longest = max(longest, time.perf_counter() - start)
 
     def fail(self, text: str) -> None:
         self.failures.append(text)
-        self.say(f"FAIL {text}")
+        self.say(f"FAILED {text}")
 
-    def items(self, wanted: Iterable[Any], *, least: float = 0.0) -> Iterator[Any]:
-        """Each of `wanted` while `least` seconds are left for it; what is left out is told."""
-        everything = list(wanted)
-        for number, item in enumerate(everything):
-            if self.left < least:
-                self.cut = f"its time was used up after {number} of {len(everything)}"
-                return
-            yield item
+    def say(self, text: str) -> None:
+        print(f"  {text}", file=sys.stderr, flush=True)
 
-    @contextmanager
-    def guarded(self, label: str) -> Iterator[None]:
-        """An item whose error fails the part and ends nothing else."""
-        try:
-            yield
-        except Exception as error:
-            self.fail(f"{label}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
-
-    def trainable(self) -> list[str]:
-        """The methods that are asked for and train something."""
-        return [name for name in self.names or methods.names() if name != "zero_shot"]
+    def report(self, seconds: float) -> dict[str, Any]:
+        status = "fail" if self.failures else "cut" if self.cut else "pass"
+        ended = {"status": status, "cut": self.cut, "done": self.done, "wanted": self.wanted, "seconds": round(seconds, 1)}
+        return {**ended, "failures": self.failures, "facts": self.facts, "rows": self.rows}
 
 
 def run(part: Part, work: Callable[[Part], None]) -> dict[str, Any]:
-    """Do a part within its time: `status` pass, fail or skipped, the `reason`, `seconds`, and what it `found`."""
+    """Do a part within its time and report it: `status` pass, fail or cut, how many items are `done` of `wanted`, `failures`, `rows`."""
     start = time.perf_counter()
-    print(f"{part.name}: {part.left:.0f} s at most", flush=True)
+    print(f"{part.name}: {part.left:.0f} s at most", file=sys.stderr, flush=True)
     try:
-        with _ended_at(part.end):
+        with _ended_at(part.end + GRACE):
             work(part)
     except TimeUp:
-        part.cut = "its time was used up in the middle"
-    except Exception:
-        part.fail(traceback.format_exc(limit=3))
-    status = "fail" if part.failures else "skipped" if part.cut and not part.found else "pass"
-    reason = "; ".join([*part.failures[:3], *filter(None, [part.cut])])
-    seconds = time.perf_counter() - start
-    return {"status": status, "reason": reason, "seconds": round(seconds, 1), "found": part.found, "failures": part.failures}
+        part.cut = True
+    except Exception as error:
+        part.fail(sentence(error))
+    return part.report(time.perf_counter() - start)
+
+
+def sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 @contextmanager
@@ -94,26 +98,9 @@ def _ended_at(end: float) -> Iterator[None]:
         raise TimeUp
 
     before = signal.signal(signal.SIGALRM, raise_)
-    signal.setitimer(signal.ITIMER_REAL, max(end - time.perf_counter(), 0.1) + GRACE)
+    signal.setitimer(signal.ITIMER_REAL, max(end - time.perf_counter(), 0.01))
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def seconds(run: Callable[[], object], place: torch.device, *, repeats: int) -> float:
-    """The median of some runs after one to warm up."""
-    times = []
-    for _ in range(repeats + 1):
-        wait(place)
-        start = time.perf_counter()
-        run()
-        wait(place)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
-
-
-def line(report: dict[str, Any], name: str) -> list[str]:
-    """A part in the summary."""
-    return [name, report["status"], significant(report["seconds"]), report["reason"][:200]]

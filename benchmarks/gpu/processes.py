@@ -1,76 +1,54 @@
-"""Two processes by torchrun that share a step: the loss of one process where each has a device, one sentence where they have not."""
+"""Two processes that share a step: the numbers of one process where each has a device, one sentence where they have not."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.gpu import towers
 from benchmarks.gpu.part import Part
+from benchmarks.processes import together
+from benchmarks.step import ANCHOR
 from pipeline.runtime import device
-from pipeline.runtime.distributed import ALONE, Team, join, leave
-from pipeline.stages import guarded
+from pipeline.runtime.distributed import Team
 
-LIMIT = 60.0  # seconds: two that wait for each other would wait for ever
-NAME, VIDEOS, SIZE, SAID = "mv_adapter", 6, 2, "shared loss"
-REFUSED = "are to share a training"
+SIZE, VIDEOS = 2, 6
+REFUSED = "processes are to share a training"
 
 
 def work(part: Part) -> None:
-    enough = part.device.type == "cpu" or torch.cuda.device_count() >= SIZE
-    alone = _loss(part.device, ALONE)
-    for asked in dict.fromkeys([str(part.device), "auto"] if part.device.type == "cuda" else ["cpu"]):
-        if part.left < 8:
-            part.cut = "no time was left for two processes"
-            return
-        code, said = _started(asked, limit=min(LIMIT, part.left - 2))
-        part.found[asked] = {"exit": code, "said": said[-3:]}
-        part.say(f"device {asked}: exit {code}, {said[-1:]}")
-        _judge(part, asked, code, said, alone=alone, joins=enough and asked in ("cpu", "auto"))
+    """A GPU by its name is refused to two, and so is `auto` where there are fewer GPUs than processes."""
+    alone = shared(Team(device=part.device))
 
-
-def _judge(part: Part, asked: str, code: int | None, said: Sequence[str], *, alone: float, joins: bool) -> None:
-    losses = [float(line.rsplit(" ", 1)[1]) for line in said if line.startswith(SAID)]
-    if code is None:
-        part.fail(f"device {asked}: two processes wait for each other")
-    elif joins and not (len(losses) == SIZE and np.allclose(losses, alone, rtol=1e-4)):
-        part.fail(f"device {asked}: two processes have the losses {losses}, one has {alone}")
-    elif not joins and not any(REFUSED in line for line in said):
-        part.fail(f"device {asked}: two processes on one GPU are not refused in one sentence")
-
-
-def _started(asked: str, *, limit: float) -> tuple[int | None, list[str]]:
-    """Exit code, None if they did not end, and what they said without torchrun's own words."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={SIZE}", "-m", __name__, asked]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as started:
+    def row(asked: str) -> dict[str, Any]:
+        has = asked == "cpu" or (asked == "auto" and torch.cuda.device_count() >= SIZE)
         try:
-            said, _ = started.communicate(timeout=limit)
-            code: int | None = started.returncode
-        except subprocess.TimeoutExpired:
-            started.terminate()  # torchrun ends its own
-            said, code = started.communicate()[0], None
-    return code, [line for line in said.splitlines() if line.startswith((SAID, "error: "))]
+            found: Any = together(shared, size=SIZE, device=asked, limit=max(part.left, 1))
+        except AssertionError as error:
+            found = " ".join(str(error).split())
+        if wrong := _wrong(found, alone=alone, joins=has):
+            part.fail(f"device {asked}: {wrong}")
+        said = "refused" if REFUSED in str(found) else "the numbers of one process" if not wrong else "see above"
+        return {"device": asked, "processes": SIZE, "a device each": has, "came to": said}
+
+    part.each(["cpu"] if part.small else [str(part.device), "auto"], row)
 
 
-def _loss(place: torch.device, team: Team) -> float:
-    clip = towers.small(NAME, place)
+def _wrong(found: list[list[float]] | str, *, alone: list[float], joins: bool) -> str:
+    """What is wrong about what two processes came to, their numbers or the text of their errors; nothing if they did as they should."""
+    if joins and (isinstance(found, str) or not np.allclose(found, alone, rtol=1e-4)):
+        return f"loss and norm of the gradient are {found} in two processes, {alone} in one"
+    if not joins and REFUSED not in str(found):
+        return f"two processes on one GPU are not refused in one sentence, but came to {found}"
+    return ""
+
+
+def shared(team: Team) -> list[float]:
+    """The loss of a step that a team shares, and the norm of its gradient."""
+    device.prepare(team.device, threads=1, seed=0)
+    clip = towers.small(ANCHOR)
     split = towers.noise(clip, towers.FEW, videos=VIDEOS)
-    return float(towers.trainer(clip, split, device=place, settings={}, videos=VIDEOS, team=team).backward())
-
-
-def main() -> None:
-    """One of the processes."""
-    place = device.choose(sys.argv[1])
-    team = join(place)
-    device.prepare(place, threads=1, seed=0)
-    loss = _loss(place, team)
-    print(f"{SAID} {loss}", flush=True)
-    leave()
-
-
-if __name__ == "__main__":
-    guarded(main)
+    trained = towers.trainer(clip, split, device=team.device, settings={"precision": "float32"}, team=team)
+    loss = trained.backward()
+    gradients = [p.grad for p in clip.trained().values() if p.grad is not None]
+    return [float(loss), float(torch.nn.utils.get_total_norm(gradients))]

@@ -1,4 +1,4 @@
-"""Videos a second from a frames.h5 onto the device, and through `embed`."""
+"""Videos a second: from a frames.h5 onto the device, and through `embed`."""
 
 import contextlib
 import io
@@ -12,31 +12,31 @@ import numpy as np
 import torch
 
 from benchmarks.gpu import towers
-from benchmarks.gpu.part import Part, seconds
-from pipeline.clip import FrozenClip, build
+from benchmarks.gpu.part import Part
 from pipeline.cost.measure import wait
 from pipeline.evaluation.embed import embed
 from pipeline.inputs.frames import FrameStore
 from pipeline.inputs.writer import Column, Writer, write
 from pipeline.methods import Shape
-from pipeline.runtime import memory
-from pipeline.runtime.loader import Stream
+from pipeline.runtime import device
+from pipeline.runtime.loader import Stream, ahead
 
-WORKERS = (-1, 0, 2, 4, 8)  # -1: as the product chooses
+WORKERS = (0, 2, 4, 8)
+STORED, BATCH, SIZE = (384, 48), (128, 8), (224, 64)  # videos, videos at once, pixels; the second: in small
 SEEN = ((towers.LARGE, towers.MANY), ("ViT-L-14-quickgelu", Shape(num_frames=64, num_words=64)))
 VIDEOS = 64
 
 
 def loader(part: Part) -> None:
-    videos, batch, size = (32, 8, 64) if part.small else (384, 128, 224)
+    """By the number of processes that read ahead; `chosen` is what `machine.workers: -1` means here."""
+    chosen = 0 if part.small else ahead()
+    part.facts = {"chosen": chosen, "frames": towers.MANY.num_frames, "pixels": SIZE[part.small], "batch": BATCH[part.small]}
     with tempfile.TemporaryDirectory() as folder:
-        store = _stored(Path(folder) / "frames.h5", videos=videos, size=size)
-        part.found["videos_per_second"] = found = {}
-        for workers in part.items(WORKERS[:3] if part.small else WORKERS, least=2):
-            with part.guarded(f"{workers} workers"):
-                found[str(workers)] = round(_rate(part, store, workers=workers, batch=batch), 1)
-        part.say(f"videos/s from frames.h5 to {part.device} by workers: {found}")
-        store.close()
+        store = _stored(Path(folder) / "frames.h5", videos=STORED[part.small], size=SIZE[part.small])
+        try:
+            part.each(sorted({*WORKERS[: 2 if part.small else None], chosen}), lambda workers: _read(part, store, workers))
+        finally:
+            store.close()
 
 
 def _stored(target: Path, *, videos: int, size: int) -> FrameStore:
@@ -55,47 +55,42 @@ def _stored(target: Path, *, videos: int, size: int) -> FrameStore:
         for _ in range(videos):
             yield {"frames": noise, "index": np.zeros((1, number), np.int32), "mask": np.ones((1, number), bool)}
 
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):  # its bar
         write(writer, rows(), label="frames")
     return FrameStore(target)
 
 
-def _rate(part: Part, store: FrameStore, *, workers: int, batch: int) -> float:
+def _read(part: Part, store: FrameStore, workers: int) -> dict[str, Any]:
     """After the first batch, which waits for the processes to start."""
-    rng = np.random.default_rng(0)
-    wanted = [rng.permutation(len(store))[:batch] for _ in range(6 + max(workers, 0))]
+    rng, seen = np.random.default_rng(0), 0
+    wanted = [rng.permutation(len(store))[: BATCH[part.small]] for _ in range(6 + workers)]
     stream = iter(Stream(lambda rows: store.batch(rows.tolist()), wanted, device=part.device, workers=workers))
     next(stream)
-    start, seen = time.perf_counter(), 0
+    start = time.perf_counter()
     for videos in stream:
         seen += len(videos.seen)
     wait(part.device)
-    return seen / (time.perf_counter() - start)
+    return {"workers": workers, "videos/s": round(seen / (time.perf_counter() - start), 1)}
 
 
 def embedding(part: Part) -> None:
-    """Rate and peak of `embed`, which chooses how many videos go through the tower at once."""
+    """Of plain CLIPs, in the precision that `auto` is on the device; `embed` chooses how many videos go through the tower at once."""
     shapes = ((towers.SMALL, towers.FEW),) if part.small else SEEN
-    for backbone, shape in part.items(shapes, least=8):
-        with part.guarded(f"{backbone} x {shape.num_frames}"):
-            found = part.found[f"{backbone} x {shape.num_frames}"] = _embedding(part, backbone, shape)
-            part.say(f"{backbone} x {shape.num_frames}: {found}")
-            if found.get("peak_share", 0) > 100 * 2 * memory.SHARE:
-                part.fail(f"{backbone}: embedding takes {found['peak_share']} % of the memory; it is to take {100 * memory.SHARE:.0f}")
-        if part.device.type == "cuda":
-            torch.cuda.empty_cache()
+    part.facts = {"precision": device.precision("auto", part.device), "videos": VIDEOS}
+    part.each(shapes, lambda seen: _embedded(part, *seen), title=lambda seen: seen[0])
 
 
-def _embedding(part: Part, backbone: str, shape: Shape) -> dict[str, Any]:
-    clip = FrozenClip(build(backbone), name=backbone).to(part.device)
+def _embedded(part: Part, backbone: str, shape: Shape) -> dict[str, Any]:
+    clip = towers.plain(backbone).to(part.device)
+    clip.compute_in(part.facts["precision"])
     split = towers.noise(clip, shape, videos=VIDEOS)
-    split.directed[:] = False
+    split.directed[:] = False  # no video is read a second time
+    embed(clip, split, device=part.device)
     if part.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(part.device)
-    taken = seconds(lambda: embed(clip, split, device=part.device), part.device, repeats=1)
-    found = {"videos_per_second": round(VIDEOS / taken, 1)}
-    if part.device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(part.device)
-        whole = torch.cuda.get_device_properties(part.device).total_memory
-        found |= {"peak_gb": round(peak / 1e9, 2), "peak_share": round(100 * peak / whole, 1)}
-    return found
+    start = time.perf_counter()
+    made = embed(clip, split, device=part.device)
+    rate = VIDEOS / (time.perf_counter() - start)
+    assert np.isfinite(made.video).all() and np.isfinite(made.text).all(), "a vector is not finite"
+    peak = round(torch.cuda.max_memory_allocated(part.device) / 1e9, 2) if part.device.type == "cuda" else None
+    return {"backbone": backbone, "frames": shape.num_frames, "videos/s": round(rate, 1), "peak GB": peak}

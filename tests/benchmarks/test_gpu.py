@@ -1,78 +1,75 @@
-"""The check of a GPU, in small on a CPU: what its JSON has, that it needs no package but those it may, and that it finds what is wrong."""
+"""The check of a GPU, in small on a CPU: what its JSON and its page have, that it finds what is wrong, and that it keeps to its time."""
 
 import json
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
+from importlib.metadata import version
 
 import pytest
 import torch
 
-from benchmarks.gpu import bits, parity, processes
-from benchmarks.gpu.__main__ import PARTS
+from benchmarks.gpu import __main__ as check
+from benchmarks.gpu import parity, processes, resume, steps, towers
 from benchmarks.gpu.part import GRACE, Part, run
+from benchmarks.processes import together
+from pipeline.methods import names
+from pipeline.training import state
 from pipeline.training.step import Step
 
-ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
-BLOCKED = ("av", "pyarrow", "dvclive", "dvc", "snakemake", "faiss", "matplotlib", "requests", "jinja2", "imageio_ffmpeg")
-BLOCKER = f"""
-import sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {BLOCKED}:
-            raise ModuleNotFoundError(f"{{name}} is blocked")
-
-sys.meta_path.insert(0, Blocker())
-"""
+EXACT = {"precision": "float32"}
 
 
-def part(name="parity", *, seconds=60.0, names=("vop",)):
-    return Part(name, CPU, True, list(names), {}, end=time.perf_counter() + seconds)
+def part(name="parity", *, seconds=600.0, methods=("proj",)):
+    return Part(name, CPU, list(methods), end=time.perf_counter() + seconds)
 
 
-@pytest.fixture(scope="module")
-def checked(tmp_path_factory):
-    """The whole check as a command, where the packages of BLOCKED cannot be imported, nor by the processes that it starts."""
-    folder = tmp_path_factory.mktemp("gpu")
-    (folder / "sitecustomize.py").write_text(BLOCKER)
-    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--small", "--seconds", "3000", "--threads", "1"]
-    command += ["--methods", "mv_adapter", "vop_fc", "--json", str(folder / "a.json")]
-    environment = os.environ | {"PYTHONPATH": f"{folder}:{ROOT}"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads((folder / "a.json").read_text()), done.stdout
+def checked(monkeypatch, capsys, *options):
+    """Exit status and page of the command."""
+    monkeypatch.setattr("sys.argv", ["gpu", "--device", "cpu", *options])
+    with pytest.raises(SystemExit) as ended:
+        check.main()
+    return ended.value.code, capsys.readouterr().out
 
 
-def test_every_part_passes_and_the_summary_says_so(checked):
-    report, said = checked
-    assert list(report["parts"]) == list(PARTS)
-    assert {name: entry["status"] for name, entry in report["parts"].items()} == dict.fromkeys(PARTS, "pass")
-    assert all(entry["seconds"] > 0 and not entry["failures"] and not entry["reason"] for entry in report["parts"].values())
-    assert said.splitlines()[-1] == "no part failed"
-    assert (report["device"], report["small"], report["torch"]) == ("cpu", True, torch.__version__)
+def test_every_part_passes_and_says_what_it_measured(monkeypatch, capsys, tmp_path):
+    target = tmp_path / "gpu.json"
+    code, page = checked(monkeypatch, capsys, "--seconds", "3000", "--methods", "proj", "zero_shot", "--json", str(target))
+    report = json.loads(target.read_text())
+    assert not code and [path.name for path in tmp_path.iterdir()] == [target.name]
+    assert {name: (one["status"], one["failures"]) for name, one in report["parts"].items()} == dict.fromkeys(check.PARTS, ("pass", []))
+    assert (report["device"], report["versions"]["torch"], report["seconds"]) == ("cpu", version("torch"), 3000)
+    rows = {name: one["rows"] for name, one in report["parts"].items()}
+    assert all(one["done"] == one["wanted"] == len(one["rows"]) and one["seconds"] > 0 for one in report["parts"].values())
+
+    facts = report["parts"]["parity"]["facts"]
+    assert (facts["of"], facts["against"]) == ("cpu", "cpu in float32")
+    far = {row["method"]: {key: float(value) for key, value in row.items() if key != "method"} for row in rows["parity"]}
+    assert far.keys() == {"proj", "zero_shot"} and all(far["proj"][key] <= bound for key, bound in facts["bounds"].items())
+    assert far["proj"]["float32, gradient"] == 0 < far["proj"]["float16, gradient"] < far["proj"]["bfloat16, gradient"]
+    assert far["zero_shot"]["bfloat16, gradient"] == 0 < far["zero_shot"]["bfloat16, vectors"]
+    assert [(row["training"], row["same bits"], len(row["losses"])) for row in rows["resume"]] == [("proj, precision: float32", True, 2)]
+    (step,) = rows["steps"]
+    assert step["same bits"] and step["videos/s"] == pytest.approx(steps.FEWER / step["ms"] * 1e3, rel=0.01)
+    assert step["% of GEMM rate"] > 0 and report["parts"]["steps"]["facts"]["GEMM TFLOP/s"]["float32"] > 0
+    assert [row["workers"] for row in rows["loader"]] == [0, 2] and all(row["videos/s"] > 0 for row in rows["loader"] + rows["embedding"])
+    assert rows["processes"][0]["came to"] == "the numbers of one process"
+
+    lines = page.splitlines()
+    assert lines[0] == "# The check of a GPU: cpu" and [line[3:] for line in lines if line.startswith("## ")] == list(check.PARTS)
+    assert "| proj, precision: float32 | yes |" in page and "None" not in page
 
 
-def test_its_numbers_are_there(checked):
-    found = {name: entry["found"] for name, entry in checked[0]["parts"].items()}
-    assert set(found["machine"]["gemm_tflops"]) == {"bfloat16", "float32", "tf32"} and min(found["machine"]["gemm_tflops"].values()) > 0
-    assert found["parity"]["methods"] == ["mv_adapter", "vop_fc"]
-    worst = {label: far for label, (far, _) in found["parity"]["worst"].items()}
-    assert worst["float32"] == worst["embeddings"] == worst["a step of adamw"] == worst["a step of bert_adam"] == 0
-    assert 0 < worst["chunk: 3, checkpointing: True"] < 2e-4 and 0 < worst["precision: bfloat16"] < 0.3
-    assert len(found["resume"]) == 4 and all(entry["same"] and len(entry["losses"]) == 2 for entry in found["resume"].values())
-    assert len(found["bits"]) == 4 and all(found["bits"].values())
-    rows = found["speed"]["rows"]
-    assert {"mv_adapter precision: bfloat16", "vop_fc precision: bfloat16", "mv_adapter float32"} <= set(rows)
-    for row in rows.values():
-        assert row["ms"] > 0 and row["gemm_share"] > 0 and row["videos_per_second"] > 0
-    assert rows["mv_adapter float32"]["expected_gb"] > rows["mv_adapter precision: bfloat16 checkpointing: True"]["expected_gb"] > 0
-    assert set(found["loader"]["videos_per_second"]) == {"-1", "0", "2"}
-    assert found["embedding"]["clip-tiny x 4"]["videos_per_second"] > 0
-    assert found["processes"]["cpu"]["exit"] == 0 and len(found["processes"]["cpu"]["said"]) == 2
+def test_every_method_and_option_is_among_the_items(monkeypatch):
+    wanted = {}
+    monkeypatch.setattr(Part, "each", lambda self, items, *_, **__: wanted.update({self.name: list(items)}))
+    parity.work(part("parity", methods=names()))
+    assert sorted(map(str, wanted["parity"])) == sorted(map(str, parity.cases()))
+    assert [case[0] for case in wanted["parity"][: len(names())]] == names()  # as they are, before any option
+    for work in (resume.work, steps.work):
+        work(part("trainings", methods=names()))
+        trained, settings = ([training[place] for training in wanted["trainings"]] for place in (0, 1))
+        assert set(trained) == set(names()) - {"zero_shot"} and len(set(map(str, wanted["trainings"]))) == len(trained)
+        assert {each["precision"] for each in settings} == {"float32", "float16"} and any(each.get("chunk") for each in settings)
 
 
 @pytest.fixture
@@ -92,93 +89,128 @@ def wrong(monkeypatch):
 
 
 @pytest.mark.usefixtures("wrong")
-def test_a_wrong_gradient_fails_parity_and_the_check():
-    report = run(part(), parity.work)
-    assert report["status"] == "fail" and "vop, float32: 1.0e-02 apart, more than 0.0002" in report["reason"]
+def test_a_wrong_gradient_is_exit_status_1_and_the_other_parts_run(monkeypatch, capsys):
+    monkeypatch.setattr(parity, "WAYS", parity.WAYS[:1])
+    code, page = checked(monkeypatch, capsys, "--parts", "parity", "steps", "loader", "--methods", "proj")
+    said = {line.split(" | ")[0][2:]: line for line in page.splitlines() if line.startswith(("| parity", "| steps", "| loader"))}
+    assert code == 1 and "| fail |" in said["parity"] and "proj: float32, gradient: 1e-02 apart, more than 0.0002 |" in said["parity"]
+    assert "| pass |" in said["loader"] and "| pass |" in said["steps"]  # where both are wrong alike
 
 
-@pytest.mark.usefixtures("wrong")
-def test_a_part_that_fails_is_exit_status_1(monkeypatch, capsys):
-    from benchmarks.gpu import __main__ as check
+def test_vectors_and_numbers_that_are_none_are_found(monkeypatch, tmp_path):
+    monkeypatch.setattr(parity, "WAYS", parity.WAYS[:1])
+    plain, turns = parity.embed, iter(range(100))
 
-    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--small", "--only", "parity", "--methods", "vop"])
-    with pytest.raises(SystemExit) as ended:
-        check.main()
-    assert ended.value.code == 1 and capsys.readouterr().out.splitlines()[-1] == "1 parts failed: parity"
+    def embed(*given, **options):
+        made = plain(*given, **options)
+        made.video[:] *= [1.0, 1.01, 1.0, float("nan")][next(turns)]
+        return made
 
-
-def test_other_embeddings_other_steps_and_not_a_number_fail_too(monkeypatch):
-    embedded, updated = parity._embedded, parity._updated
-    turns = iter(range(100))
-    monkeypatch.setattr(parity, "_embedded", lambda *given: {k: v * (1 + 0.01 * next(turns)) for k, v in embedded(*given).items()})
-    assert "vop, embeddings: " in run(part(), parity.work)["reason"]
-    monkeypatch.setattr(parity, "_embedded", embedded)
-    monkeypatch.setattr(parity, "_updated", lambda *given: {k: v * float("nan") for k, v in updated(*given).items()})
-    assert "vop, a step of adamw: nan apart" in run(part(), parity.work)["reason"]
+    monkeypatch.setattr(parity, "embed", embed)
+    two = run(part(methods=["zero_shot"]), lambda of: [parity.work(of) for _ in range(2)])
+    assert two["failures"][0].startswith("zero_shot: float32, vectors: 9e-03 apart")
+    assert two["failures"][1].startswith("zero_shot: float32, vectors: nan apart")
+    check.write_json(tmp_path / "a.json", two)
 
 
-def test_a_training_that_goes_on_with_other_bits_is_found(monkeypatch):
-    monkeypatch.setattr("pipeline.training.state.set_random_state", lambda *_: None)
-    assert run(part("resume", names=["mv_adapter"]), bits.resume)["status"] == "pass"  # nothing here draws numbers
-    plain = bits.loop.train
-    turns = iter(range(100))
+def test_a_training_that_goes_on_with_other_bits_or_from_its_start_is_found(monkeypatch):
+    plain, turns = resume.loop.train, iter(range(100))
 
     def train(*given, settings, **options):
-        settings.lr *= 1 + next(turns) / 1000
+        settings.clip_lr *= 1 + next(turns) / 1000
         return plain(*given, settings=settings, **options)
 
-    monkeypatch.setattr(bits.loop, "train", train)
-    report = run(part("resume", names=["vop_fc"]), bits.resume)
-    assert report["status"] == "fail" and report["reason"] == "vop_fc: a training that was killed and went on has other bits"
+    monkeypatch.setattr(resume.loop, "train", train)
+    report = run(part(), resume.work)
+    assert report["failures"] == ["proj, precision: float32: a training that was killed and went on has other bits"]
+    assert report["rows"][0]["same bits"] is False
+    monkeypatch.setattr(state.State, "save", lambda *_: None)
+    assert run(part(), resume.work)["failures"] == ["proj, precision: float32: AssertionError: nothing was noted before the end"]
+
+
+def measured(settings):
+    split = towers.noise(towers.plain(towers.SMALL), towers.FEW, videos=4)
+    return steps._fitting(part(), lambda: towers.attached(towers.SMALL, "proj", shape=towers.FEW, config={}), split, settings)
+
+
+def test_where_memory_ends_a_step_is_measured_in_the_largest_pieces_that_fit(monkeypatch):
+    plain, tried = towers.Trainer.backward, []
+
+    def backward(self):
+        tried.append(self.settings.chunk)
+        if not 0 < self.settings.chunk <= fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(self)
+
+    monkeypatch.setattr(towers.Trainer, "backward", backward)
+    fits = 2
+    assert measured(EXACT)["chunk"] == 2 and list(dict.fromkeys(tried)) == [0, 2]
+    fits = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        measured(EXACT)
+    assert tried[-1] == 1
+
+
+def test_other_gradients_the_second_time_are_found_unless_kernels_may_change(monkeypatch):
+    plain, turns = steps._gradients, iter(range(100))
+    monkeypatch.setattr(steps, "_gradients", lambda trained: [tensor * (1 + next(turns)) for tensor in plain(trained)])
+    assert run(part(), steps.work)["failures"] == ["proj, precision: float32: the same batch has other gradients"]
+    assert measured(EXACT | {"deterministic": False})["same bits"] is None
+
+
+def sleepy(team):
+    time.sleep(60 * team.rank)
+
+
+def test_processes_that_wait_for_each_other_are_ended():
+    start = time.perf_counter()
+    with pytest.raises(AssertionError, match="gave nothing for 3 s: they wait for each other"):
+        together(sleepy, size=2, limit=3)
+    assert time.perf_counter() - start < 40
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "joins", "words"),
+    ("found", "joins", "words"),
     [
-        (None, [], False, "wait for each other"),
-        (1, ["error: NCCL"], False, "not refused in one sentence"),
-        (1, ["error: device is 'cuda:0', but 2 processes are to share a training, a GPU each; set device: auto"], False, ""),
-        (0, ["shared loss 1.5", "shared loss 1.5"], True, ""),
-        (0, ["shared loss 1.5"], True, "have the losses"),
-        (0, ["shared loss 1.5", "shared loss 1.6"], True, "have the losses"),
+        ("2 processes gave nothing for 9 s", True, "2 processes gave nothing"),
+        ("2 processes gave nothing for 9 s", False, "not refused in one sentence"),
+        ("ValueError: 2 processes are to share a training, but torch sees 1 GPUs here", False, ""),
+        ("ValueError: 2 processes are to share a training, but torch sees 1 GPUs here", True, "loss and norm"),
+        ([[1.5, 0.2], [1.5, 0.2]], True, ""),
+        ([[1.5, 0.2], [1.5, 0.2]], False, "not refused in one sentence"),
+        ([[1.5, 0.2], [1.6, 0.2]], True, "loss and norm"),
+        ([[1.5, float("nan")], [1.5, 0.2]], True, "loss and norm"),
     ],
 )
-def test_two_processes_are_judged_by_how_they_end(code, said, joins, words):
-    two = part("processes")
-    processes._judge(two, "cuda:0", code, said, alone=1.5, joins=joins)
-    assert (words in two.failures[0]) if words else not two.failures
+def test_two_processes_are_judged_by_what_they_come_to(found, joins, words):
+    said = processes._wrong(found, alone=[1.5, 0.2], joins=joins)
+    assert (words in said) if words else not said
 
 
-def test_a_part_is_cut_when_its_time_is_used_up_and_says_so():
-    def slow(of):
-        for item in of.items(range(10), least=0.3):
-            time.sleep(0.5)
-            of.found[item] = True
+def test_a_part_begins_nothing_that_may_not_end_in_time():
+    def work(of):
+        of.each(range(10), lambda item: time.sleep(0.4) or {"item": item})
 
-    def endless(of):
-        of.found["begun"] = True
-        try:
-            time.sleep(60)
-        except Exception:
-            raise AssertionError("it was taken for an error of the item") from None
+    report = run(part(seconds=1.0), work)
+    assert (report["status"], report["done"], report["wanted"]) == ("cut", 2, 10) and len(report["rows"]) == 2
+    assert run(part(seconds=-1), work)["done"] == 0
+    assert check._line("steps", report)[-1] == "its time was up"
 
-    report = run(part(seconds=1.6), slow)
-    assert report["status"] == "pass" and report["reason"] == "its time was used up after 3 of 10"
+
+def test_a_part_in_the_middle_of_an_item_is_ended():
     start = time.perf_counter()
-    report = run(part(seconds=0.1), endless)
-    assert report["status"] == "pass" and report["reason"] == "its time was used up in the middle"
-    assert time.perf_counter() - start < GRACE + 2
-    assert run(part(seconds=0.1), slow)["status"] == "skipped"
+    report = run(part(seconds=-GRACE), lambda of: of.each("ab", lambda _: time.sleep(60)))
+    assert (report["status"], report["done"]) == ("cut", 0)
+    report = run(part(seconds=0.3 - GRACE), lambda _: time.sleep(60))
+    assert report["status"] == "cut" and time.perf_counter() - start < 10
 
 
 def test_an_error_fails_its_item_and_the_next_goes_on():
-    def work(of):
-        for item in of.items("ab"):
-            with of.guarded(item):
-                if item == "a":
-                    raise RuntimeError("no kernel\nimage")
-            of.found[item] = True
+    def work(item):
+        if item == "a":
+            raise RuntimeError("no kernel\nimage")
+        return {"item": item}
 
-    report = run(part(), work)
-    assert report["status"] == "fail" and report["reason"] == "a: RuntimeError: no kernel image" and list(report["found"]) == ["a", "b"]
-    assert run(part(), lambda _: 1 / 0)["status"] == "fail"
+    report = run(part(), lambda of: of.each("ab", work))
+    assert (report["status"], report["failures"], report["rows"]) == ("fail", ["a: RuntimeError: no kernel image"], [{"item": "b"}])
+    assert run(part(), lambda _: 1 / 0)["failures"] == ["ZeroDivisionError: division by zero"]
