@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import queue
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from pipeline.runtime.distributed import Team, join, leave
 def together(work: Callable[[Team], Any], *, size: int, device: str = "cpu", limit: float = 3600) -> list[Any]:
     """Results of `work`, which can be pickled, from each process of a team; each chooses its `device` as a training does.
 
-    An AssertionError has the errors of those that failed, or says that some gave nothing for `limit` seconds.
+    An AssertionError has the errors of those that failed, or says that some gave nothing within `limit` seconds.
     """
     # Forks of a process that has imported and nothing else: torch and open_clip take seconds, in each process again.
     context = multiprocessing.get_context("forkserver")
@@ -27,12 +28,15 @@ def together(work: Callable[[Team], Any], *, size: int, device: str = "cpu", lim
     processes = [context.Process(target=_process, args=(rank, size, port, results, work, device)) for rank in range(size)]
     for process in processes:
         process.start()
+    end = time.monotonic() + limit
     try:
-        found = dict(results.get(timeout=limit) for _ in processes)
-    except queue.Empty:
+        found = dict(results.get(timeout=max(0.0, end - time.monotonic())) for _ in processes)
+    except BaseException as error:
         for process in processes:
-            process.kill()
-        raise AssertionError(f"{size} processes gave nothing for {limit:.0f} s: they wait for each other") from None
+            process.kill()  # else this one would wait for them when it ends
+        if isinstance(error, queue.Empty):
+            raise AssertionError(f"{size} processes gave nothing for {limit:.0f} s: they wait for each other") from None
+        raise
     for process in processes:
         process.join(timeout=300)
     assert [p.exitcode for p in processes] == [0] * size, found

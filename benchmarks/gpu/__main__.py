@@ -7,6 +7,7 @@ part. `--device cpu` goes through the same in small, and compares the CPU with i
 """
 
 import argparse
+import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ def main() -> None:
         for name in wanted:
             refuse_unknown(name, known, what=f"there is no {what}", there="there are")
     threads = torch.get_num_threads()
-    report = record.describe(device=device.title(place), threads=threads, inputs={}) | {"seconds": args.seconds, "parts": {}}
+    report = _about(args, place, threads=threads) | {"parts": {}}
     end, shares = time.perf_counter(), sum(PARTS[name][1] for name in chosen)
     for name in chosen:
         work, share = PARTS[name]
@@ -57,11 +58,15 @@ def main() -> None:
     sys.exit(any(part["status"] == "fail" for part in report["parts"].values()))
 
 
+def _about(args: argparse.Namespace, place: torch.device, *, threads: int) -> dict[str, Any]:
+    """Not all that `record.describe` has: the packages of videos and of the workflow may be missing where a GPU is checked."""
+    versions = {"torch": torch.__version__, "cuda": torch.version.cuda, "python": platform.python_version()}
+    return {"device": device.title(place), "commit": record.commit(), "versions": versions, "threads": threads, "seconds": args.seconds}
+
+
 def shown(report: dict[str, Any]) -> str:
     """A report as a page: what became of the parts, and a table for each."""
-    about = (
-        f"torch {report['versions']['torch']}, commit {report['commit']}, {report['threads']} threads, {report['seconds']:.0f} s allowed."
-    )
+    about = "; ".join(f"{key}: {_said(value)}" for key, value in report.items() if key not in ("device", "parts"))
     summary = table(HEAD, [_line(name, part) for name, part in report["parts"].items()])
     sections = [piece for name, part in report["parts"].items() for piece in _section(name, part)]
     return "\n\n".join([f"# The check of a GPU: {report['device']}", about, summary, *sections]) + "\n"

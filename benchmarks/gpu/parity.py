@@ -1,6 +1,7 @@
 """Every method and option in every precision on the device: loss, gradients and vectors, against the CPU in float32."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,8 @@ class Way:
 WAYS = (
     Way("float32", EXACT, 2e-4, 1e-4),
     Way("float32 in pieces", EXACT | {"chunk": 3, "checkpointing": True}, 2e-4, 1e-4),
-    Way("bfloat16", {"precision": "bfloat16"}, 0.3, 0.05),
-    Way("float16", {"precision": "float16"}, 0.1, 0.01),
+    Way("bfloat16", {"precision": "bfloat16"}, 0.3, 0.03),
+    Way("float16", {"precision": "float16"}, 0.1, 0.005),
 )
 
 
@@ -63,7 +64,7 @@ def _row(part: Part, case: tuple[str, dict[str, Any]]) -> dict[str, Any]:
     for way in WAYS:
         found = _seen(case, part.device, way.settings)
         distances = {
-            "gradient": max(apart(reference.gradients, found.gradients), abs(found.loss - reference.loss) / abs(reference.loss)),
+            "gradient": math.hypot(apart(reference.gradients, found.gradients), found.loss / reference.loss - 1),
             "vectors": apart(reference.vectors, found.vectors),
         }
         for what, far in distances.items():
@@ -74,11 +75,14 @@ def _row(part: Part, case: tuple[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """The largest difference, of the largest entry of all: single tensors may be nothing but rounding (the bias of an attention's keys)."""
+    """The norm of the difference, of the norm of all: single entries may be nothing but rounding, or change where a ReLU begins."""
     assert one.keys() == other.keys()
-    most = max((float(value.abs().max()) for value in one.values()), default=0.0)
-    far = [float((one[key].float() - other[key].float()).abs().max()) for key in one]
-    return math.nan if any(map(math.isnan, far)) else max(far, default=0.0) / (most or 1.0)
+    whole, far = (sum(float(part.double().square().sum()) for part in parts) for parts in (one.values(), _differences(one, other)))
+    return math.sqrt(far / (whole or 1.0))
+
+
+def _differences(one: dict[str, Tensor], other: dict[str, Tensor]) -> Iterator[Tensor]:
+    return (one[key].double() - other[key].double() for key in one)
 
 
 def _seen(case: tuple[str, dict[str, Any]], place: torch.device, settings: dict[str, Any]) -> Seen:
