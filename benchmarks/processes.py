@@ -28,14 +28,16 @@ def together(work: Callable[[Team], Any], *, size: int, device: str = "cpu", lim
     processes = [context.Process(target=_process, args=(rank, size, port, results, work, device)) for rank in range(size)]
     for process in processes:
         process.start()
-    end = time.monotonic() + limit
+    found, end = dict[int, Any](), time.monotonic() + limit
     try:
-        found = dict(results.get(timeout=max(0.0, end - time.monotonic())) for _ in processes)
+        while len(found) < size:
+            found |= [results.get(timeout=max(0.0, end - time.monotonic()))]
     except BaseException as error:
         for process in processes:
             process.kill()  # else this one would wait for them when it ends
         if isinstance(error, queue.Empty):
-            raise AssertionError(f"{size} processes gave nothing for {limit:.0f} s: they wait for each other") from None
+            silent = f"{size - len(found)} of {size} processes gave nothing for {limit:.0f} s: they wait for each other"
+            raise AssertionError(f"{silent}; others gave {found}") from None
         raise
     for process in processes:
         process.join(timeout=300)

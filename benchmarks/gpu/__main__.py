@@ -61,7 +61,13 @@ def main() -> None:
 def _about(args: argparse.Namespace, place: torch.device, *, threads: int) -> dict[str, Any]:
     """Not all that `record.describe` has: the packages of videos and of the workflow may be missing where a GPU is checked."""
     versions = {"torch": torch.__version__, "cuda": torch.version.cuda, "python": platform.python_version()}
-    return {"device": device.title(place), "commit": record.commit(), "versions": versions, "threads": threads, "seconds": args.seconds}
+    return {
+        "device": device.title(place),
+        "commit": record.commit(),
+        "versions": versions,
+        "threads": threads,
+        "seconds allowed": args.seconds,
+    }
 
 
 def shown(report: dict[str, Any]) -> str:
@@ -80,7 +86,7 @@ def _line(name: str, part: dict[str, Any]) -> list[Any]:
 def _section(name: str, part: dict[str, Any]) -> list[str]:
     pieces = [f"## {name}"]
     if part["facts"]:
-        pieces.append("; ".join(f"{key}: {_said(value)}" for key, value in part["facts"].items()))
+        pieces.append("\n".join(f"- {key}: {_said(value)}" for key, value in part["facts"].items()))
     if part["rows"]:
         head = list(part["rows"][0])
         pieces.append(table(head, [[row[key] for key in head] for row in part["rows"]]))
@@ -90,7 +96,7 @@ def _section(name: str, part: dict[str, Any]) -> list[str]:
 def _said(value: Any) -> str:
     """As words: yes, no, nothing for what does not apply."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_said(one)}" for key, one in value.items())
+        return ", ".join(f"{key} ({_said(one)})" if isinstance(one, dict) else f"{key} {_said(one)}" for key, one in value.items())
     return "" if value is None else {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 

@@ -45,14 +45,9 @@ class Seen:
 
 
 def work(part: Part) -> None:
-    bounds = {f"{way.name}, {what}": getattr(way, what) for way in WAYS for what in ("gradient", "vectors")}
-    part.facts = {
-        "of": str(part.device),
-        "against": "cpu in float32",
-        "backbone": f"{towers.SMALL} of {towers.BLOCKS} blocks",
-        "videos": VIDEOS,
-        "bounds": bounds,
-    }
+    bounds = {way.name: {"gradient": way.gradient, "vectors": way.vectors} for way in WAYS}
+    seen = {"backbone": towers.called(towers.SMALL), "videos": VIDEOS}
+    part.facts = {"of": str(part.device), "against": "cpu in float32", **seen, "bounds": bounds}
     chosen = [case for case in cases() if case[0] in part.methods]
     chosen.sort(key=lambda case: bool(case[1]))  # each method as it is, and then its options while there is time
     part.each(chosen, lambda case: _row(part, case), title=title)

@@ -45,11 +45,11 @@ class Part:
         return self.end - time.perf_counter()
 
     def each(self, items: Iterable[Item], work: Callable[[Item], dict[str, Any]], *, title: Callable[[Item], str] = str) -> None:
-        """Add the row of each item. An error is the item's, and the next goes on; none is begun that may not end in time."""
-        everything, longest = list(items), 0.0
+        """Add the row of each item. An error is the item's, the next goes on. None begins with less time than the one before took."""
+        everything, before = list(items), 0.0
         self.wanted += len(everything)
         for item in everything:
-            if self.left < longest:
+            if self.left < before:
                 self.cut = True
                 return
             start = time.perf_counter()
@@ -59,7 +59,7 @@ class Part:
             except Exception as error:
                 self.fail(f"{title(item)}: {sentence(error)}")
             self.done += 1
-            longest = max(longest, time.perf_counter() - start)
+            before = time.perf_counter() - start
 
     def fail(self, text: str) -> None:
         self.failures.append(text)

@@ -28,9 +28,14 @@ VIDEOS = 64
 
 
 def loader(part: Part) -> None:
-    """By the number of processes that read ahead; `chosen` is what `machine.workers: -1` means here."""
+    """By the number of processes that read ahead."""
     chosen = 0 if part.small else ahead()
-    part.facts = {"chosen": chosen, "frames": towers.MANY.num_frames, "pixels": SIZE[part.small], "batch": BATCH[part.small]}
+    part.facts = {
+        "workers of machine.workers: -1": chosen,
+        "frames": towers.MANY.num_frames,
+        "pixels": SIZE[part.small],
+        "batch": BATCH[part.small],
+    }
     with tempfile.TemporaryDirectory() as folder:
         store = _stored(Path(folder) / "frames.h5", videos=STORED[part.small], size=SIZE[part.small])
         try:
@@ -93,4 +98,4 @@ def _embedded(part: Part, backbone: str, shape: Shape) -> dict[str, Any]:
     rate = VIDEOS / (time.perf_counter() - start)
     assert np.isfinite(made.video).all() and np.isfinite(made.text).all(), "a vector is not finite"
     peak = round(torch.cuda.max_memory_allocated(part.device) / 1e9, 2) if part.device.type == "cuda" else None
-    return {"backbone": backbone, "frames": shape.num_frames, "videos/s": round(rate, 1), "peak GB": peak}
+    return {"backbone": towers.called(backbone), "frames": shape.num_frames, "videos/s": round(rate, 1), "peak GB": peak}

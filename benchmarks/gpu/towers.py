@@ -54,6 +54,11 @@ def noise(clip: FrozenClip, shape: Shape, *, videos: int, padded: bool = False, 
     return Split(store, None, ids, np.arange(videos), np.arange(videos) < 2, store.video_ids)
 
 
+def called(backbone: str) -> str:
+    """The name of a backbone, and what it is not."""
+    return f"{backbone}, {BLOCKS} blocks" if backbone == SMALL else backbone
+
+
 def plain(backbone: str) -> FrozenClip:
     """A CLIP of its own, with the same random weights each time: what trains it, or computes in bfloat16, changes it for good."""
     model, tokenizer = _built(backbone)
