@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.config.schema import Score
 from pipeline.core import formatting
 from pipeline.evaluation import embeddings
-from pipeline.reporting import charts, examples, page, plots
+from pipeline.reporting import charts, examples, page, plots, seed_means
 from pipeline.reporting import results as report
 from pipeline.stages import guarded
 from pipeline.stages import report as command
@@ -206,6 +206,7 @@ def test_runs_from_before_the_towers_were_counted_show_no_share_of_them(world, t
     assert report.cell(row, column) == "\u2013" and dict(page._facts(results))["CLIP parameters"] == "4.00 M"
     assert report.cell(report.table(load(world)).iloc[1], column) == "0.0500"
     assert dict(page._facts(load(world)))["CLIP parameters"] == "4.00 M, 2.00 M without the token table"
+    assert seed_means._known(row) == [name for name in report.COUNTED if name != "tower_share"]  # a file of DVC stays what it was
 
 
 def test_a_dataset_without_directed_captions_has_no_probe(tmp_path):
