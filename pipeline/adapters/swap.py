@@ -16,7 +16,7 @@ class Attached:
     own: dict[str, tuple[nn.Parameter, Tensor]]
     unfrozen: dict[str, nn.Parameter]
     adapter: nn.Module
-    hooks: list[tuple[list[TokenHook], list[BlockHooks]]]
+    hooks: list[tuple[list[TokenHook], list[TokenHook], list[BlockHooks]]]
     frame_head: list[Callable[[Tensor, Tensor], Tensor]]
     text_head: list[Callable[[Tensor], Tensor]]
     query_temperature: float | None
@@ -32,7 +32,7 @@ def take(clip: FrozenClip) -> Attached:
         own={name: (parameter, parameter.data) for name, parameter in own.items()},
         unfrozen=clip.unfrozen,
         adapter=clip.adapter,
-        hooks=[(tower.embedding, tower.hooks) for tower in (clip.vision, clip.text)],
+        hooks=[(tower.pixels, tower.embedding, tower.hooks) for tower in (clip.vision, clip.text)],
         frame_head=clip.frame_head,
         text_head=clip.text_head,
         query_temperature=clip.query_temperature,
@@ -54,7 +54,7 @@ def put(clip: FrozenClip, held: Attached) -> None:
     for parameter in held.unfrozen.values():
         # Torch chooses kernels by whether a weight wants a gradient: the same flags, the same bits.
         parameter.requires_grad_(True)
-    for tower, (embedding, hooks) in zip((clip.vision, clip.text), held.hooks, strict=True):
-        tower.embedding, tower.hooks = embedding, hooks
+    for tower, hooks in zip((clip.vision, clip.text), held.hooks, strict=True):
+        tower.pixels, tower.embedding, tower.hooks = hooks
     clip.unfrozen, clip.adapter = held.unfrozen, held.adapter
     clip.frame_head, clip.text_head, clip.query_temperature = held.frame_head, held.text_head, held.query_temperature

@@ -30,6 +30,8 @@ def frames_at(level: int, seen: Tensor, visual: Any, tower: Tower, *, mask: Tens
     flow.patches, flow.rotary = architecture.patches(visual), getattr(visual, "rotary", None)
     x = seen.flatten(0, 1)
     if start == 0:
+        for hook in tower.pixels:
+            x = hook(x, flow)
         tokens = architecture.begin(visual, x).to(seen.dtype)
         for hook in tower.embedding:
             tokens = hook(tokens, flow).to(seen.dtype)

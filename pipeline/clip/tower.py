@@ -23,7 +23,9 @@ class Flow:
     `frame_mask` (B, T) is True for real frames, which come first (vision). `read` (B,) is the token that is read out: 0 or the
     end of text. `attn_mask` is of the whole pass, as for `attend`; None is full attention. `num_frames` is T, 1 for text. `patches` of a
     frame are its last tokens; `rotary` are their positions in every attention (`blocks.turned`), None where a tower has none. Only hooks
-    of the embedding may change it: those of a block run twice under activation checkpointing.
+    of pixels and of the embedding may change it: those of a block run twice under activation checkpointing.
+
+    `memo` is what hooks leave to those after them. One of a block never writes over what it has read: its names have its layer in them.
     """
 
     num_frames: int
@@ -32,6 +34,7 @@ class Flow:
     attn_mask: Tensor | None = None
     patches: int = 0
     rotary: Tensor | None = None
+    memo: dict[str, Tensor] = field(default_factory=dict)
     _lengths: Tensor | None = None
 
     def turn(self, rows: int) -> Tensor | None:
@@ -95,12 +98,14 @@ class LowRank(nn.Module):
 class BlockHooks:
     """`before` and `after` change the tokens around a block, `attention` and `mlp` a branch's output before it is added.
 
-    `mask` makes the attention mask of this block (`attend`) from its tokens. `weights` changes tensors of the block's attention and MLP, by
+    `between` changes the tokens, and how many they are, once attention's output is added; its site is that of attention. `mask` makes the
+    mask or the bias of this block's attention (`attend`) from its tokens. `weights` changes tensors of the attention and the MLP, by
     their names in the block, such as `attn.in_proj_weight`; for one that is `LowRank` the changed weight is never made.
     """
 
     before: list[TokenHook] = field(default_factory=list)
     attention: list[BranchHook] = field(default_factory=list)
+    between: list[BranchHook] = field(default_factory=list)
     mlp: list[BranchHook] = field(default_factory=list)
     after: list[TokenHook] = field(default_factory=list)
     mask: MaskHook | None = None
@@ -110,7 +115,8 @@ class BlockHooks:
 class Tower:
     """The residual blocks of one encoder.
 
-    `embedding` hooks see the raw tokens: before ln_pre in the vision tower, before the positions are added in the text tower.
+    `embedding` hooks see the raw tokens: before ln_pre in the vision tower, before the positions are added in the text tower. `pixels`
+    hooks see what these are made of: normalised pixels (N, 3, H, W), vision only.
     `checkpointing` computes each block again in the backward pass instead of keeping what it computed.
 
     - `cls`: tokens before the patches, 1 or 0. `pooled`: attention over all tokens reads the tower at its end, and not CLS.
@@ -128,6 +134,7 @@ class Tower:
         self.clear()
 
     def clear(self) -> None:
+        self.pixels: list[TokenHook] = []
         self.embedding: list[TokenHook] = []
         self.hooks = [BlockHooks() for _ in self.blocks]
 
@@ -165,10 +172,13 @@ def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
     if _plain(block, hooks, seen):
         tokens, normed = add_and_norm(tokens, seen, block.attn.out_proj, block.ln_2)
     else:
+        site = Site(stream=tokens, normed=normed, flow=flow)
         branch = block.ls_1(_linear(block, "attn.out_proj.", seen, hooks.weights))
         for change in hooks.attention:
-            branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
+            branch = change(branch, site)
         tokens = tokens + branch.to(kind)
+        for change in hooks.between:
+            tokens = change(tokens, site).to(kind)
         normed = block.ln_2(tokens)
     inner = block.mlp.gelu(_linear(block, "mlp.c_fc.", normed, hooks.weights))
     branch = block.ls_2(_linear(block, "mlp.c_proj.", inner, hooks.weights))
@@ -183,7 +193,7 @@ def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
 def _plain(block: Any, hooks: BlockHooks, seen: Tensor) -> bool:
     """Whether what attention saw goes to the stream as in CLIP, through a frozen map in the type of the tokens."""
     weight = block.attn.out_proj.weight
-    changed = hooks.attention or any(name.startswith("attn.out_proj.") for name in hooks.weights)
+    changed = hooks.attention or hooks.between or any(name.startswith("attn.out_proj.") for name in hooks.weights)
     return (
         not (changed or weight.requires_grad)
         and weight.dtype == seen.dtype
@@ -195,8 +205,8 @@ def _plain(block: Any, hooks: BlockHooks, seen: Tensor) -> bool:
 def attend(block: Any, x: Tensor, mask: Tensor | None, turn: Tensor | None = None) -> Tensor:
     """The attention of a block among its tokens x (N, L, D), the last of which have the rotary positions `turn`.
 
-    `mask` is added to the scores, (L, L), or says as booleans which tokens (N, L) any other may look at. That is the smallest shape
-    which says it: scores of (N*heads, L, L) would be written out, for a video of 64 frames gigabytes a layer.
+    `mask` is added to the scores, (L, L) of every row or (N, 1, L) of each row's keys, or says as booleans which tokens (N, L) any other
+    may look at. No other shape is needed: scores of (N*heads, L, L) would be gigabytes a layer for a video of 64 frames.
     torch's MultiheadAttention computes the same, but lays tokens out anew before and after, which on a CPU makes products with frozen
     weights of few rows three times as slow; and it hides its products from `changes`.
     """
@@ -210,7 +220,7 @@ def _heads(block: Any, x: Tensor, mask: Tensor | None, changes: Mapping[str, Wei
     if turn is not None:
         q, k = turned(q, turn), turned(k, turn)
     if mask is not None:
-        mask = mask[:, None, None] if mask.dtype == torch.bool else mask.to(q.dtype)
+        mask = mask[:, None, None] if mask.dtype == torch.bool else (mask[:, None] if mask.ndim == 3 else mask).to(q.dtype)
     seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
     inner: Tensor = block.attn.ln_inner(seen) if hasattr(block.attn, "ln_inner") else seen
     return inner

@@ -83,7 +83,13 @@ def _project(clip: FrozenClip, features: Tensor) -> Tensor:
 
 @contextmanager
 def _few_patches(clip: FrozenClip) -> Iterator[None]:
-    """Show CLIP a few patches of each frame, other ones in each, together all: the same entries are reached in a fifth of the time."""
+    """Show CLIP a few patches of each frame, other ones in each, together all: the same entries are reached in a fifth of the time.
+
+    All of them to a method that looks at pixels, which may lay patches out in space.
+    """
+    if clip.vision.pixels:
+        yield
+        return
     clip.vision.embedding.insert(0, _choose_patches)
     try:
         yield

@@ -35,7 +35,7 @@ def reason(reach: Reach) -> str:
 
 def _reach(clip: FrozenClip, tower: Tower) -> Reach:
     start, end, prefix, blocks = PARTS[tower.name]
-    if change := next(_changes(clip, tower.embedding, prefix, start), None):
+    if change := next(_changes(clip, [*tower.pixels, *tower.embedding], prefix, start), None):
         return Reach(0, f"the embedding of the {tower.name} tower is changed by {change}")
     for layer, hooks in enumerate(tower.hooks):
         if change := next(_changes(clip, _attached(hooks), prefix, (f"{blocks}{layer}.",)), None):
@@ -49,7 +49,7 @@ def _reach(clip: FrozenClip, tower: Tower) -> Reach:
 
 def _attached(hooks: BlockHooks) -> list[Callable[..., Any]]:
     single = [hooks.mask] if hooks.mask else []
-    return [*hooks.before, *hooks.attention, *hooks.mlp, *hooks.after, *single, *hooks.weights.values()]
+    return [*hooks.before, *hooks.attention, *hooks.between, *hooks.mlp, *hooks.after, *single, *hooks.weights.values()]
 
 
 def _changes(clip: FrozenClip, hooks: Iterable[Callable[..., Any]], prefix: str, names: tuple[str, ...]) -> Iterator[str]:

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.clip.tower import Flow, attend
+from pipeline.inputs.frozen import reaches
 from tests.conftest import make_batch
 from tests.methods.test_contract import attached, features, shake
 
@@ -32,6 +33,48 @@ def test_hidden_tokens_are_those_of_a_mask_that_is_written_out(clip):
     for ours, plain in zip(*found, strict=True):
         torch.testing.assert_close(ours, plain, atol=1e-6, rtol=1e-5)
     assert not torch.allclose(found[0][0], attend(block, x, None))
+
+
+def test_a_bias_of_keys_is_that_of_every_query_of_their_row(clip):
+    block = clip.vision.blocks[0]
+    torch.manual_seed(0)
+    x, bias = torch.randn(7, 7, 32), torch.randn(7, 1, 7)  # as many rows as tokens: the shape alone must tell
+    for row in range(len(x)):
+        alone = attend(block, x[row : row + 1], bias[row].expand(7, -1))
+        torch.testing.assert_close(attend(block, x, bias)[row : row + 1], alone, atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(attend(block, x, bias), attend(block, x, None))
+
+
+def test_pixels_memo_and_tokens_between_the_branches_are_a_methods_to_change(clip):
+    """Black pixels, a memo that the last block reads, and fewer tokens behind the first attention, with and without checkpointing."""
+    gain, seen = torch.nn.Parameter(torch.ones(())), []
+
+    def dim(pixels, flow):
+        flow.memo["pixels"] = gain * 2
+        return pixels * 0
+
+    def fewer(tokens, site):
+        torch.testing.assert_close(site.normed, clip.vision.blocks[0].ln_1(site.stream))
+        return tokens[:, :3]
+
+    def read(tokens, flow):
+        seen.append(tokens.shape[1])
+        return tokens * flow.memo["pixels"]
+
+    frames, mask, _ = make_batch()
+    clip.vision.pixels.append(dim)
+    clip.vision.hooks[0].between.append(fewer)
+    clip.vision.hooks[-1].after.append(read)
+    found = []
+    for checkpointing in (False, True):
+        clip.checkpointing(checkpointing)
+        out = clip.encode_frames(frames, mask=mask)
+        found.append((out, *torch.autograd.grad(out.square().sum(), gain)))
+    assert set(seen) == {3} and torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+    assert torch.equal(found[0][0], found[0][0][:1, :1].expand_as(found[0][0])), "all frames are black"
+    assert reaches(clip)["vision"].level == 0
+    clip.detach_all()
+    assert not torch.equal(clip.encode_frames(frames, mask=mask), found[0][0]) and reaches(clip)["vision"].level == clip.vision.top + 1
 
 
 @pytest.fixture
