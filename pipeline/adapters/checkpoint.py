@@ -4,6 +4,7 @@ Whatever is wrong with a header, which may be a stranger's, is one sentence that
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -93,7 +94,8 @@ def backbone(header: Mapping[str, Any], source: Path, weights: str) -> Backbone:
         configuration(header["backbone"])
         found = seen_as(header["backbone"], weights, header.get("preprocessing", str(OPENAI)))
     folder = str(header.get("tokenizer", {}).get("folder", ""))
-    return replace(found, tokenizer=folder) if folder and Path(folder).is_dir() else found
+    there = os.path.isdir(folder)  # noqa: PTH112 - a Path raises for a name that is too long
+    return replace(found, tokenizer=folder) if there else found
 
 
 def attach(clip: FrozenClip, said: Parts, source: Path) -> None:
@@ -160,8 +162,10 @@ def refuse_other_backbone(header: dict[str, Any], clip: FrozenClip, source: Path
 
 
 def _tokeniser(words: Mapping[str, Any]) -> str:
-    said = (words.get("name"), words.get("folder") and f"of {words['folder']}", f"({words.get('digest')})")
-    return f"the tokeniser {' '.join(str(part) for part in said if part)}" if words else "CLIP's tokeniser"
+    if not words:
+        return "CLIP's tokeniser"
+    name, folder, digest = (shown(words.get(key, "")) for key in ("name", "folder", "digest"))
+    return f"the tokeniser {name} of folder {folder} ({digest})"
 
 
 def load_into(clip: FrozenClip, source: Path) -> dict[str, Any]:
