@@ -417,9 +417,7 @@ def test_an_adapter_belongs_to_its_tokeniser_wherever_its_folder_lies(tmp_path):
     clip.tokenizer = numbered(0, "elsewhere")
     checkpoint.refuse_other_backbone(header, clip, tmp_path)
     clip.tokenizer = numbered(1, "a/folder")
-    with pytest.raises(
-        ValueError, match=r"with the tokeniser 'some/words' of folder 'a/folder' \('\w+'\), and small-pe has the .* here;"
-    ):
+    with pytest.raises(ValueError, match=r"with the tokeniser 'some/words' of folder 'a/folder' \('\w+'\), and small-pe has the .* here;"):
         checkpoint.refuse_other_backbone(header, clip, tmp_path)
     with pytest.raises(ValueError, match=r"with the tokeniser 'some/words' .*, and small-pe has CLIP's tokeniser here; set backbone.tok"):
         checkpoint.refuse_other_backbone(header, small_clip(family="pe"), tmp_path)
