@@ -25,10 +25,10 @@ BATCH = 32  # videos whose frames are in memory at once
 class Adapter:
     """An adapter on its backbone; `header` says what it is. Vectors are compared by their dot product."""
 
-    def __init__(self, adapter: Path, *, weights: str | Path | None, place: str, keys: Mapping[str, Any]) -> None:
+    def __init__(self, adapter: Path, *, weights: str | Path | None, place: str, keys: Mapping[str, Any] | None = None) -> None:
         self.header: dict[str, Any] = checkpoint.read_header(adapter)
         named = _backbone(adapter, self.header) if weights is None else checkpoint.backbone(self.header, adapter, str(weights))
-        given = {key: value for key, value in keys.items() if value is not None}
+        given = {key: value for key, value in (keys or {}).items() if value is not None}
         backbone = parse(Backbone, stated(named) | given, where="pipeline.load")
         self._encoder = Encoder(backbone, device=device.choose(place))
         self._encoder.add(NAME, adapter)
