@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 
-def load(adapter: str | Path, weights: str | Path | None = None, device: str = "auto") -> Any:
+def load(adapter: str | Path, weights: str | Path | None = None, device: str = "auto", **keys: Any) -> Any:
     """A trained adapter on its backbone, a `pipeline.adapters.loaded.Adapter`: `encode_texts(sentences)`, `encode_videos(files)`.
 
     `weights`: the backbone's file or open_clip tag; without it, the one that the params.yaml beside the adapter's `runs/` folder names.
-    Raises ValueError for a file that is no adapter, and for weights that it was not trained on.
+    `keys`: of the backbone (`mean`, `std`, `resize`, `interpolation`, `tokenizer`), which the adapter knows itself; a folder of a tokeniser
+    may be another one here. Raises ValueError for a file that is no adapter, and for weights, pictures or words that it was not trained on.
     """
     # By name, so that `import pipeline` stays free of torch, and no stage seems to depend on this (pipeline/core/code.py).
-    return import_module("pipeline.adapters.loaded").Adapter(Path(adapter), weights=weights, place=device)
+    return import_module("pipeline.adapters.loaded").Adapter(Path(adapter), weights=weights, place=device, keys=keys)

@@ -4,8 +4,10 @@ Whatever is wrong with a header, which may be a stranger's, is one sentence that
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from pipeline import methods
-from pipeline.clip import OPENAI, FrozenClip, configuration
+from pipeline.clip import OPENAI, FrozenClip, configuration, seen_as
 from pipeline.config.parse import parse, shown
 from pipeline.config.schema import Backbone, Train
 from pipeline.config.settings import Sampling
@@ -32,6 +34,8 @@ SAYS: dict[str, type] = {
     "backbone": str,
     "backbone_digest": str,
 }
+# What it says besides of a backbone whose pictures or words are not OpenAI's.
+MAY_SAY: dict[str, type] = {"preprocessing": str, "tokenizer": dict}
 WORDS = {str: "text", dict: "keys with values", int: "a whole number"}
 SHAPE = ("frames", "words", "clips")  # how videos of one's own become what the adapter was trained on
 
@@ -63,7 +67,7 @@ def read_header(source: Path, *, also: Sequence[str] = ()) -> dict[str, Any]:
         raise ValueError(f"{source} is not an adapter checkpoint of this pipeline ({type(error).__name__}); train it again") from error
     _refuse_other(source, "its header", header, dict)
     _refuse_lack(source, header, [*SAYS, *also])
-    for key, kind in SAYS.items():
+    for key, kind in (SAYS | {key: kind for key, kind in MAY_SAY.items() if key in header}).items():
         _refuse_other(source, key, header[key], kind)
     if header["seed"].bit_length() > 63:
         raise ValueError(f"{source}: seed is {header['seed']:.3g}, which no random generator takes; train it again")
@@ -82,10 +86,16 @@ def parts(header: Mapping[str, Any], source: Path) -> Parts:
 
 
 def backbone(header: Mapping[str, Any], source: Path, weights: str) -> Backbone:
-    """The backbone that the header of `source` names, with these weights. ValueError for an architecture that there is not."""
+    """The backbone that the header of `source` names, with these weights, and pictures and words as it says.
+
+    The folder of a tokeniser is taken where it is there; else it is the hub's cache. ValueError for an architecture that there is not.
+    """
     with _of(source):
         configuration(header["backbone"])
-    return Backbone(header["backbone"], weights)
+        found = seen_as(header["backbone"], weights, header.get("preprocessing", str(OPENAI)))
+    folder = str(header.get("tokenizer", {}).get("folder", ""))
+    there = os.path.isdir(folder)  # noqa: PTH112 - a Path raises for a name that is too long
+    return replace(found, tokenizer=folder) if there else found
 
 
 def attach(clip: FrozenClip, said: Parts, source: Path) -> None:
@@ -124,9 +134,10 @@ def precision(header: dict[str, Any]) -> str:
 
 
 def described(clip: FrozenClip) -> dict[str, Any]:
-    """What a header says of the backbone. Its preprocessing stands there where it is not OpenAI's, which older adapters do not say."""
+    """What a header says of the backbone. Pictures and words stand there where they are not OpenAI's, which older adapters do not say."""
     other = {} if clip.preprocessing == str(OPENAI) else {"preprocessing": clip.preprocessing}
-    return {"backbone": clip.name, "backbone_digest": clip.digest} | other
+    words = clip.tokenizer.described()
+    return {"backbone": clip.name, "backbone_digest": clip.digest} | other | ({"tokenizer": words} if words else {})
 
 
 def refuse_other_backbone(header: dict[str, Any], clip: FrozenClip, source: Path) -> None:
@@ -142,6 +153,19 @@ def refuse_other_backbone(header: dict[str, Any], clip: FrozenClip, source: Path
             f"{source} was trained with {seen}, and {clip.name} has {clip.preprocessing} here; set backbone.mean, std, resize and "
             "interpolation to what it was trained with, or train again"
         )
+    words, own = header.get("tokenizer", {}), clip.tokenizer.described()
+    if words.get("digest") != own.get("digest"):
+        raise ValueError(
+            f"{source} was trained with {_tokeniser(words)}, and {clip.name} has {_tokeniser(own)} here; set backbone.tokenizer to the "
+            "folder of the one that it was trained with, or train again"
+        )
+
+
+def _tokeniser(words: Mapping[str, Any]) -> str:
+    if not words:
+        return "CLIP's tokeniser"
+    name, folder, digest = (shown(words.get(key, "")) for key in ("name", "folder", "digest"))
+    return f"the tokeniser {name} of folder {folder} ({digest})"
 
 
 def load_into(clip: FrozenClip, source: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """One adapter as an object that encodes texts and video files: what `pipeline.load` gives."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from pipeline.adapters import checkpoint
 from pipeline.adapters.encoder import Encoder
 from pipeline.config.params import load_params
+from pipeline.config.parse import parse, stated
 from pipeline.config.schema import Backbone
 from pipeline.core import layout
 from pipeline.runtime import device
@@ -23,10 +25,11 @@ BATCH = 32  # videos whose frames are in memory at once
 class Adapter:
     """An adapter on its backbone; `header` says what it is. Vectors are compared by their dot product."""
 
-    def __init__(self, adapter: Path, *, weights: str | Path | None, place: str) -> None:
+    def __init__(self, adapter: Path, *, weights: str | Path | None, place: str, keys: Mapping[str, Any] | None = None) -> None:
         self.header: dict[str, Any] = checkpoint.read_header(adapter)
-        named = None if weights is None else checkpoint.backbone(self.header, adapter, str(weights))
-        backbone = named or _backbone(adapter, self.header)
+        named = _backbone(adapter, self.header) if weights is None else checkpoint.backbone(self.header, adapter, str(weights))
+        given = {key: value for key, value in (keys or {}).items() if value is not None}
+        backbone = parse(Backbone, stated(named) | given, where="pipeline.load")
         self._encoder = Encoder(backbone, device=device.choose(place))
         self._encoder.add(NAME, adapter)
         shape = self._encoder.shape(NAME)
@@ -63,7 +66,10 @@ class Adapter:
 
 
 def _backbone(adapter: Path, header: dict[str, Any]) -> Backbone:
-    """The backbone in the params.yaml beside the folder `runs/` that an adapter lies in. ValueError if nothing says it."""
+    """The backbone in the params.yaml beside the folder `runs/` that an adapter lies in, seen as its header says.
+
+    ValueError if nothing names it.
+    """
     # Not resolved: the files of a DVC workspace may be links into its cache.
     for folder in adapter.absolute().parents:
         path = folder.parent / "params.yaml"
@@ -71,7 +77,9 @@ def _backbone(adapter: Path, header: dict[str, Any]) -> Backbone:
             backbone = load_params(path).backbone
             if backbone.name != header["backbone"]:
                 raise ValueError(f"{adapter} was trained on backbone {header['backbone']}, and {path} names {backbone.name}; give weights")
-            return backbone.seen_from(folder.parent)
+            named = backbone.seen_from(folder.parent)
+            found = checkpoint.backbone(header, adapter, named.weights)
+            return replace(found, tokenizer=named.tokenizer) if named.tokenizer else found
     raise ValueError(
         f"{adapter} does not lie in a runs/ folder beside a params.yaml that names its backbone {header['backbone']}; "
         "give weights: a file, or a tag of open_clip"

@@ -2,12 +2,13 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import open_clip
 
-from pipeline.clip import architecture, tiny, tokens, weights
+from pipeline.clip import architecture, table, tiny, tokens, weights
 from pipeline.clip.model import OPENAI, FrozenClip
 from pipeline.clip.preprocessing import RESIZES, Preprocessing
 from pipeline.config.schema import Backbone
@@ -24,8 +25,8 @@ def load_backbone(backbone: Backbone) -> FrozenClip:
     """
     name = backbone.name
     _check_activation(name, backbone.weights)
-    model = build(name)
-    tokenizer = tokens.load(open_clip.get_model_config(name)["text_cfg"], name=name, folder=backbone.tokenizer)
+    model = build(name, draw_table=False)
+    tokenizer = tokenizer_of(name, backbone.tokenizer)
     path = backbone.file or _download(name, backbone.weights)
     _refuse_no_file(path, name)
     try:
@@ -52,6 +53,15 @@ def preprocessing(backbone: Backbone) -> Preprocessing:
     )
 
 
+def seen_as(name: str, weights: str, pictures: str) -> Backbone:
+    """The backbone `name` with these weights and with `pictures`, the preprocessing that an adapter carries. ValueError if it is none."""
+    backbone, wanted = Backbone(name, weights), Preprocessing.read(pictures)
+    if preprocessing(backbone) == wanted:
+        return backbone
+    mean, std = list(wanted.mean), list(wanted.std)
+    return replace(backbone, mean=mean, std=std, resize=wanted.resize, interpolation=wanted.interpolation)
+
+
 def _stated(tag: dict[str, Any]) -> Preprocessing:
     """What open_clip says of a tag; OpenAI's for what it does not say."""
     if not tag:
@@ -62,7 +72,7 @@ def _stated(tag: dict[str, Any]) -> Preprocessing:
 def _three(numbers: list[float] | None, what: str) -> tuple[float, ...]:
     if numbers and len(numbers) != 3:
         raise ValueError(f"backbone.{what} is {numbers}; give three numbers, of red, green and blue")
-    return tuple(numbers or ())
+    return tuple(map(float, numbers or ()))
 
 
 def _refuse_no_file(path: Path, name: str) -> None:
@@ -83,6 +93,7 @@ def _load(model: open_clip.CLIP, path: Path) -> None:
     if wrong := _differences(own, state):
         remedy = "set backbone.name to the architecture of this file, or backbone.weights to a file of this architecture alone"
         raise ValueError(f"{form}, {'; '.join(wrong)}; {remedy}")
+    table.fill(model, state)
     model.load_state_dict(state)
     if "," in form:
         print(f"{path}: {form}", file=sys.stderr, flush=True)
@@ -104,16 +115,20 @@ def _differences(own: weights.State, state: weights.State) -> list[str]:
     return [f"{words}: {weights.first_three(names)}" for names, words in told if names]
 
 
-def count_tokens(captions: list[str]) -> list[int]:
-    """The tokens of each caption, start and end of text included, before any is cut off."""
-    tokenizer = open_clip.SimpleTokenizer()
-    return [len(tokenizer.encode(caption)) + 2 for caption in captions]
+def tokenizer_of(name: str, folder: str) -> tokens.Tokenizer:
+    """The tokeniser of an architecture, read from `folder` where one is named. ValueError if it cannot be had here."""
+    return tokens.load(configuration(name)["text_cfg"], name=name, folder=folder)
 
 
-def build(name: str) -> open_clip.CLIP:
-    """The architecture `name` with random weights, under open_clip's names. ValueError for one that the seam cannot run."""
+def build(name: str, *, draw_table: bool = True) -> open_clip.CLIP:
+    """The architecture `name` with random weights, under open_clip's names; without `draw_table` a large token table has no numbers.
+
+    ValueError for an architecture that the seam cannot run.
+    """
     config = configuration(name)
-    model = open_clip.CLIP(**{key: value for key, value in config.items() if key in CONFIG_KEYS})
+    own = config | ({} if draw_table else {"text_cfg": table.small(config["text_cfg"])})
+    model = open_clip.CLIP(**{key: value for key, value in own.items() if key in CONFIG_KEYS})
+    table.leave_open(model, config["text_cfg"].get("vocab_size", model.vocab_size))
     if config["vision_cfg"].get("timm_model_name"):
         architecture.arrange(model, name)
     return model

@@ -14,13 +14,14 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from pipeline.clip import architecture, forward, kept_once, tokens
+from pipeline.clip import architecture, forward, kept_once, table, tokens
 from pipeline.clip.blocks import Trunk
 from pipeline.clip.preprocessing import Preprocessing
 from pipeline.clip.tower import Tower
 from pipeline.config.parse import choose
 
 OPENAI = Preprocessing(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+PIECE = 2**24  # numbers that are hashed at a time
 LOG_100 = math.log(100)  # where CLIP stops its logit scale
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What makes features of the last tokens, and the temperature: little work, of which similarities are made directly.
@@ -40,7 +41,7 @@ class FrozenClip(nn.Module):
         super().__init__()
         _refuse_unknown_towers(model, name)
         kept_once.replace(model)
-        self.model = model.float().eval()
+        self.model = table.in_float32(model).eval()
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         self.name = name
@@ -59,7 +60,7 @@ class FrozenClip(nn.Module):
         self.std: Tensor
         self.preprocessing = str(preprocessing)
         self.resize, self.interpolation = preprocessing.resize, preprocessing.interpolation
-        self._tokenizer = tokenizer or tokens.without_weights(model)
+        self.tokenizer = tokenizer or tokens.without_weights(model)
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1), persistent=False)
 
@@ -87,12 +88,13 @@ class FrozenClip(nn.Module):
     def compute_in(self, precision: str) -> None:
         """Let the towers compute in another of TYPES from now on. Features stay float32, and so do trained tensors: attach first.
 
-        `bfloat16`: frozen tensors are stored so, for good, and so are the tokens between the blocks; norms take their statistics in
-        float32. `float16`, whose numbers are too small for that: products alone.
+        `bfloat16`: frozen tensors but a large token table are stored so, for good, and so are the tokens between the blocks; norms take
+        their statistics in float32. `float16`, whose numbers are too small for that: products alone.
         """
         self.precision = choose(precision, TYPES, what="precision")
         for name, parameter in self.model.named_parameters():
-            if precision == "bfloat16" and not parameter.requires_grad and not name.startswith(EXACT):
+            left = parameter.requires_grad or name.startswith(EXACT) or table.is_large(name, parameter)
+            if precision == "bfloat16" and not left:
                 parameter.data = parameter.to(torch.bfloat16)
 
     @property
@@ -104,11 +106,12 @@ class FrozenClip(nn.Module):
         """Products in the `precision`."""
         return torch.autocast(self.mean.device.type, dtype=TYPES[self.precision], enabled=self.precision != "float32")
 
-    def unfreeze(self, wanted: Callable[[str], bool]) -> None:
-        """Let the tensors of CLIP whose names satisfy `wanted` be trained."""
+    def unfreeze(self, wanted: Callable[[str], bool], *, large_table: bool = False) -> None:
+        """Let the tensors of CLIP whose names satisfy `wanted` be trained, in float32; a large token table only with `large_table`."""
         for name, parameter in self.model.named_parameters():
-            if wanted(name):
+            if wanted(name) and (large_table or not table.is_large(name, parameter)):
                 self.originals.setdefault(name, parameter.detach().clone())
+                parameter.data = parameter.data.float()
                 self.unfrozen[name] = parameter.requires_grad_(True)
 
     def checkpointing(self, on: bool) -> None:
@@ -163,7 +166,7 @@ class FrozenClip(nn.Module):
         """(B, num_words) token ids with start and end of text; longer captions keep their end-of-text token last. ValueError as
         `refuse_words`."""
         self.refuse_words(num_words)
-        return self._tokenizer(captions, context_length=num_words)
+        return self.tokenizer(captions, context_length=num_words)
 
     def refuse_words(self, number: int) -> None:
         """ValueError for captions of so many tokens, if they are longer than the context, or another length than a tower without end."""
@@ -231,11 +234,13 @@ def _refuse_unknown_towers(model: nn.Module, name: str) -> None:
 
 
 def _digest(model: nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and bytes of all weights; "" for an architecture without any."""
+    """SHA-256 over the names, types, shapes and bytes of all weights in float32; "" for an architecture without any."""
     if next(model.parameters()).is_meta:
         return ""
     total = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
-        total.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-        total.update(value.detach().cpu().contiguous().numpy().tobytes())
+        kind = torch.float32 if value.is_floating_point() else value.dtype
+        total.update(f"{key} {kind} {tuple(value.shape)}".encode())
+        for part in value.detach().cpu().flatten().split(PIECE):
+            total.update(part.to(kind).numpy().tobytes())
     return total.hexdigest()

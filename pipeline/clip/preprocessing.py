@@ -1,8 +1,10 @@
 """What is done to a picture before a tower sees it, which belongs to the weights: they were trained so."""
 
+import re
 from dataclasses import dataclass
 
 RESIZES = {"shortest": "crop", "squash": "squash"}  # from open_clip's names to those of `frames.resize`
+NUMBERS = r"\(([-+.e\d]+), ([-+.e\d]+), ([-+.e\d]+)\)"
 
 
 @dataclass(frozen=True)
@@ -19,3 +21,12 @@ class Preprocessing:
         numbers = f"mean {self.mean}, deviation {self.std}"
         usual = (self.resize, self.interpolation) == ("crop", "bicubic")
         return numbers if usual else f"{numbers}, {self.resize}, {self.interpolation}"
+
+    @classmethod
+    def read(cls, said: str) -> "Preprocessing":
+        """What `str` gave, again. ValueError for another text."""
+        found = re.fullmatch(rf"mean {NUMBERS}, deviation {NUMBERS}(?:, (\w+), (\w+))?", said)
+        if not found:
+            raise ValueError(f"preprocessing is {said!r}; it takes mean, deviation, and how a picture is resized")
+        numbers = [float(part) for part in found.groups()[:6]]
+        return cls(tuple(numbers[:3]), tuple(numbers[3:]), *filter(None, found.groups()[6:]))

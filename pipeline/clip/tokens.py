@@ -1,7 +1,9 @@
 """Tokenisers: open_clip's own, or one of Hugging Face, which comes with the weights and is read from this machine alone."""
 
+import hashlib
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import open_clip
@@ -10,7 +12,33 @@ from open_clip.tokenizer import HFTokenizer
 from torch import Tensor
 
 WORDS = 49408  # of CLIP's own tokeniser
-Tokenizer = Callable[..., Tensor]  # (captions, context_length=words) -> token ids (B, words)
+OWN = "CLIP's tokeniser"
+# By their token ids one tokeniser is told from another.
+PROBE = ["A dog's 12 red balls roll by - quickly, past 3 na\u00efve cats!", "\u4e00\u53ea\u72d7", ""]
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A tokeniser, called with captions and `context_length`, gives token ids (B, context_length).
+
+    `lengths`: the tokens of each caption, start and end included, before any is cut off. `folder`: where it was read from, "" for CLIP's
+    own and for the hub's cache.
+    """
+
+    name: str
+    encode: Callable[..., Tensor]
+    lengths: Callable[[list[str]], list[int]]
+    folder: str = ""
+
+    def __call__(self, captions: list[str], *, context_length: int) -> Tensor:
+        return self.encode(captions, context_length=context_length)
+
+    def described(self) -> dict[str, str]:
+        """What an adapter carries of it: nothing of CLIP's own, which older ones do not name, else what tells it from another."""
+        if self.name == OWN:
+            return {}
+        ids = self(PROBE, context_length=32).to(torch.int64)
+        return {"name": self.name, "folder": self.folder, "digest": hashlib.sha256(ids.numpy().tobytes()).hexdigest()[:16]}
 
 
 def load(text: Mapping[str, Any], *, name: str, folder: str) -> Tokenizer:
@@ -22,12 +50,11 @@ def load(text: Mapping[str, Any], *, name: str, folder: str) -> Tokenizer:
     if not wanted:
         if folder:
             raise ValueError(f"backbone.tokenizer is {folder!r}, but {name} has CLIP's own tokeniser; leave it out")
-        tokenizer: Tokenizer = open_clip.SimpleTokenizer(context_length=text["context_length"])
-        return tokenizer
+        return _own(text["context_length"])
     where = folder or "the cache of the hub"
     try:
         mode, options = text.get("tokenizer_mode"), text.get("tokenizer_kwargs", {})
-        foreign: Tokenizer = HFTokenizer(
+        foreign = HFTokenizer(
             folder or wanted, context_length=text["context_length"], tokenizer_mode=mode, local_files_only=True, **options
         )
     except ImportError as error:
@@ -40,14 +67,22 @@ def load(text: Mapping[str, Any], *, name: str, folder: str) -> Tokenizer:
             f"the tokeniser {wanted} of {name} cannot be read from {where} ({reason}); fetch it with `hf download {wanted}`, "
             "or put its files into a folder and set backbone.tokenizer to it"
         ) from error
-    return foreign
+    return Tokenizer(str(wanted), foreign, lambda captions: _lengths(foreign, captions), folder)
+
+
+def _own(context_length: int) -> Tokenizer:
+    own = open_clip.SimpleTokenizer(context_length=context_length)
+    return Tokenizer(OWN, own, lambda captions: [len(own.encode(caption)) + 2 for caption in captions])
+
+
+def _lengths(foreign: HFTokenizer, captions: list[str]) -> list[int]:
+    return [len(ids) for ids in foreign.tokenizer([foreign.clean_fn(caption) for caption in captions]).input_ids] if captions else []
 
 
 def without_weights(model: Any) -> Tokenizer:
     """For an architecture of which shapes and gradients are asked: CLIP's own tokeniser, or numbers that stand for another one's words."""
     if model.vocab_size == WORDS:
-        own: Tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
-        return own
+        return _own(model.context_length)
     eos = int(model.text_eos_id)
 
     def numbered(captions: list[str], context_length: int) -> Tensor:
@@ -57,4 +92,4 @@ def without_weights(model: Any) -> Tokenizer:
             ids[row, : len(words) + 1] = torch.tensor([*words, eos])
         return ids
 
-    return numbered
+    return Tokenizer("numbers", numbered, lambda captions: [len(caption.split()) + 1 for caption in captions])

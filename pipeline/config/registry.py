@@ -1,4 +1,4 @@
-"""Names of methods and datasets, read from the files of pipeline/methods/ and pipeline/datasets/ without importing them.
+"""Names of methods, datasets and tiny CLIPs, read from the files of their folders without importing them.
 
 A file is one dataset. A file is one method, named like the file, or a family: its VARIANTS are the names, each with the hyper-parameters
 it sets. Reading is enough for the workflow, which asks this before every run: importing torch would take longer than all the rest.
@@ -12,6 +12,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parents[1] / "methods"
 DATASETS = Path(__file__).parents[1] / "datasets"
+CLIP = Path(__file__).parents[1] / "clip"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ def entries(folder: Path = FOLDER) -> dict[str, Entry]:
 def datasets(folder: Path = DATASETS) -> list[str]:
     """All datasets by name. `folder.py` is for everybody's own videos, and names none."""
     return sorted(file.stem for file in folder.glob("*.py") if file.stem not in ("__init__", "folder"))
+
+
+def tiny(folder: Path = CLIP) -> list[str]:
+    """The architectures that the workflow pretrains itself: clip-tiny and its sisters."""
+    return sorted(file.stem for file in folder.glob("*.json"))
 
 
 def method_of(run: str) -> str:

@@ -7,7 +7,7 @@ from pipeline.config import recipes
 from pipeline.config.dataset import ClipFormat
 from pipeline.config.parse import parse
 from pipeline.config.schema import Params, Train
-from pipeline.config.settings import Annotate, Download, Features, Sampling, Splits, Training
+from pipeline.config.settings import Annotate, Card, Download, Features, Sampling, Splits, Training
 
 T = TypeVar("T")
 
@@ -86,6 +86,10 @@ def annotate(params: Params, dataset: str) -> Annotate:
 
 def splits(params: Params, dataset: str) -> Splits:
     return _part(Splits, params.datasets[dataset])
+
+
+def card(params: Params, dataset: str) -> Card:
+    return Card(params.datasets[dataset], backbone=params.backbone.name, tokenizer=params.backbone.tokenizer)
 
 
 def _part(schema: type[T], values: object, **others: Any) -> T:

@@ -28,7 +28,7 @@ class Run:
 class Backbone:
     """The frozen CLIP that all methods adapt (docs/running.md)."""
 
-    name: str = MISSING  # an architecture of open_clip, such as `ViT-B-32-quickgelu` or `PE-Core-B-16`; or `clip-tiny`
+    name: str = MISSING  # an architecture of open_clip, such as `ViT-B-32-quickgelu`; or `clip-tiny`, `clip-tiny-siglip`, `clip-tiny-pe`
     weights: str = MISSING  # a pretrained tag of open_clip, such as `openai`, or a file: its path, with an ending or a slash
     mean: list[float] | None = field(default=None, metadata=LATER)  # of red, green and blue in training, 0 to 1; none: that of the tag
     std: list[float] | None = field(default=None, metadata=LATER)  # their deviation; none: that of the tag
@@ -47,8 +47,9 @@ class Backbone:
         return path if path.suffix or "/" in self.weights else None
 
     def seen_from(self, folder: Path) -> "Backbone":
-        """The same where a file is named as it is in `folder`."""
-        return replace(self, weights=self.path(folder / self.file)) if self.file else self
+        """The same where files are named as they are in `folder`."""
+        own = replace(self, tokenizer=str(folder / self.tokenizer)) if self.tokenizer else self
+        return replace(own, weights=self.path(folder / self.file)) if self.file else own
 
     @staticmethod
     def path(file: Path) -> str:
@@ -58,12 +59,12 @@ class Backbone:
 
 @dataclass
 class Pretrain:
-    """The contrastive pretraining of `clip-tiny` on still pictures of the world of `motion`. Other backbones need none."""
+    """The contrastive pretraining of `clip-tiny` and its sisters on still pictures of the world of `motion`. Other backbones need none."""
 
     seed: int = 11  # of pictures and initial weights
     pairs: int = limited(80000, least=1)  # pictures with a caption, each seen once
     batch: int = limited(128, least=2)  # pairs a step
-    words: int = limited(20, least=3)  # tokens that are read of a caption, start and end included
+    words: int = limited(20, least=3)  # tokens that are read of a caption, start and end included; all of the context where padding is read
     lr: float = 1e-3  # the highest learning rate
     weight_decay: float = 0.05  # of weights of linear maps and convolutions
     warmup: float = 0.08  # share of the steps, from 0 to 1, in which the learning rate rises

@@ -1,6 +1,6 @@
 """Settings of a stage: one dataclass with exactly the values whose change runs its rule again, as JSON text or in a file.
 
-Rules score, report, pretrain, embed, frames, transcode and card hand on a part of params.yaml as it is (schema.py, dataset.py).
+Rules score, report, pretrain, embed, frames and transcode hand on a part of params.yaml as it is (schema.py, dataset.py).
 """
 
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.config.dataset import ClipFormat, Frames, Missing, Motion, Own
+from pipeline.config.dataset import ClipFormat, Dataset, Frames, Missing, Motion, Own
 from pipeline.config.parse import limited, parse, stated
 from pipeline.config.schema import Backbone, Cache, Search, Train
 
@@ -79,6 +79,15 @@ class Splits:
 
     captions_as: str
     missing: Missing
+
+
+@dataclass
+class Card:
+    """Of rule card. `backbone` and the folder `tokenizer`, as in `Backbone`, say whose tokens are counted."""
+
+    dataset: Dataset
+    backbone: str
+    tokenizer: str = ""
 
 
 def text(part: Any) -> str:

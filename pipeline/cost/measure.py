@@ -118,8 +118,8 @@ def macs(clip: FrozenClip, *, num_frames: int, num_words: int, device: torch.dev
     mask = torch.ones(1, num_frames, dtype=torch.bool, device=device)
     ids = clip.tokenize(["a video"], num_words=num_words).to(device)
     return {
-        "macs_per_video": _count(lambda: clip.encode_frames(frames, mask=mask)),
-        "macs_per_caption": _count(lambda: clip.encode_text(ids)),
+        "macs_per_video": _count(clip, lambda: clip.encode_frames(frames, mask=mask)),
+        "macs_per_caption": _count(clip, lambda: clip.encode_text(ids)),
     }
 
 
@@ -145,10 +145,23 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _count(run: Callable[[], object]) -> int:
-    with _plain_kernels(), _Uncomputed(), FlopCounterMode(display=False) as counter:  # type: ignore[no-untyped-call]
+def _count(clip: FrozenClip, run: Callable[[], object]) -> int:
+    with _without_gradients(clip), _plain_kernels(), _Uncomputed(), FlopCounterMode(display=False) as counter:  # type: ignore[no-untyped-call]
         run()
     return int(counter.get_total_flops()) // 2
+
+
+@contextmanager
+def _without_gradients(clip: FrozenClip) -> Iterator[None]:
+    """Nothing asks for a gradient: torch's counter fails at a module that gets a view of a trained tensor, as a pool gets its query."""
+    asking = [p for p in clip.parameters() if p.requires_grad]
+    for parameter in asking:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in asking:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

@@ -6,13 +6,13 @@ Differs from the papers: VoP prints the counts of `bias` and `partial` without t
 plain reading of "bias" and "block"). The temperature is trained by full fine-tuning only, and its inverse stays at most 100.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import nn
 
 from pipeline.clip import FrozenClip
-from pipeline.config.parse import choose
+from pipeline.config.parse import LATER, choose
 from pipeline.methods import Shape
 from pipeline.methods.parts.tensors import upper
 
@@ -42,12 +42,15 @@ class ClipTensors:
     the blocks.
 
     `train_logit_scale`: the temperature too, where `which` is all or clip4clip. `last_blocks`: only the last so many blocks of each tower,
-    for bias and ln also the norm behind them, and the pool where one reads the tokens; None is all.
+    for bias and ln also the norm behind them, and the pool where one reads the tokens; None is all. `train_large_table`: with which
+    all, a token table of more than 100 million entries too, as of SigLIP 2 and MetaCLIP 2; smaller ones, as all of CLIP's own words,
+    are trained without being asked for.
     """
 
     which: str = "all"
     train_logit_scale: bool = True
     last_blocks: int | None = None
+    train_large_table: bool = field(default=False, metadata=LATER)
 
     identity_at_init: ClassVar[bool] = True
     sees_time: ClassVar[bool] = False
@@ -64,7 +67,7 @@ class ClipTensors:
                 "use partial to train the last blocks"
             )
         changed = [upper(tower, self.last_blocks) for tower in (clip.vision, clip.text)]
-        clip.unfreeze(lambda name: self._wants(name) and any(has(name) for has in changed))
+        clip.unfreeze(lambda name: self._wants(name) and any(has(name) for has in changed), large_table=self.train_large_table)
         if not clip.unfrozen:
             raise ValueError(f"which is {self.which!r}, but {clip.name} has no such tensor; train others of it")
         return nn.Module()

@@ -1,16 +1,16 @@
-# The tiny CLIP that needs no download.
+# The tiny CLIPs that need no download.
 
 
 rule pretrain:
     input:
         code=sources("pipeline.stages.pretrain"),
-        architecture=shown(ROOT / "pipeline/clip/clip-tiny.json"),
+        architecture=architecture,
     output:
-        weights="work/clip-tiny/weights.safetensors",
+        weights="work/{tiny}/weights.safetensors",
     log:
-        "logs/pretrain/clip-tiny.log",
+        "logs/pretrain/{tiny}.log",
     benchmark:
-        "logs/pretrain/clip-tiny.tsv"
+        "logs/pretrain/{tiny}.tsv"
     conda:
         CONDA
     threads: 2
@@ -23,5 +23,5 @@ rule pretrain:
         settings=settings.text(PARAMS.pretrain),
         device=PARAMS.device,
     shell:
-        "python -m pipeline.stages.pretrain --settings {params.settings:q} --device {params.device} --threads {threads}"
-        " --weights {output.weights} 2>&1 | tee {log}"
+        "python -m pipeline.stages.pretrain --backbone {wildcards.tiny} --settings {params.settings:q} --device {params.device}"
+        " --threads {threads} --weights {output.weights} 2>&1 | tee {log}"

@@ -26,6 +26,7 @@ from pipeline.rules import (
     gpus,
     links,
     plan,
+    pretrained,
     protected,
     resources as demand,
     slurm,
@@ -62,6 +63,7 @@ try:
     if "DVC_STAGE" in os.environ:
         datasets.refuse_sharing(PARAMS)
         links.refuse()
+        pretrained.refuse(PARAMS.backbone.name)
     CHOICES = plan.choices(PARAMS)
     if workflow.is_main_process:
         SITE = slurm.read_site(slurm.PROFILE / "site.yaml", os.environ)
@@ -137,3 +139,4 @@ wildcard_constraints:
     shard=r"\d+",
     tower="|".join(layout.RAW),
     level=rf"\d+|{layout.FEATURES}",
+    tiny="|".join(registry.tiny()),

@@ -174,7 +174,7 @@ rule card:
         mem_mb=3000,
         runtime=30,
     params:
-        settings=lambda w: settings.text(dataset_of(w)),
+        settings=lambda w: settings.text(resolve.card(PARAMS, w.dataset)),
         table="data/{dataset}/transcoded.parquet",
     shell:
         "python -m pipeline.stages.card --dataset {wildcards.dataset} --videos {input.videos} --captions {input.captions}"

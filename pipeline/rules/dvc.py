@@ -27,6 +27,8 @@ VALUED = ("-n", "--name", "-S", "--set-param", "-m", "--message")
 NOTHING = "Nothing to be done"
 # Inputs that a rule names instead of a module: any file of a folder.
 FOLDERS = {"method_code": "pipeline/methods", "dataset_code": "pipeline/datasets"}
+# Inputs of which a rule names one by a wildcard: any file of a pattern.
+PATTERNS = {"architecture=architecture": "pipeline/clip/*.json"}
 
 
 def run_ahead(command: Sequence[str], *, stage: str) -> int:
@@ -120,6 +122,7 @@ def code_of(command: str) -> list[str]:
     code = sources(*(f"pipeline.stages.{rule}" for rule in rules), *named)
     files = {Path(path).absolute().relative_to(ROOT).as_posix() for path in code}
     files |= set(re.findall(r'shown\(ROOT / "([^"]+)"\)', text))
+    files |= {path.relative_to(ROOT).as_posix() for word, pattern in PATTERNS.items() if word in text for path in ROOT.glob(pattern)}
     return sorted([path for path in files if not any(path.startswith(f"{folder}/") for folder in folders)] + folders)
 
 

@@ -55,6 +55,11 @@ def names(wildcards):
     return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
 
 
+def architecture(wildcards):
+    """The description of a tiny CLIP."""
+    return shown(ROOT / "pipeline/clip" / f"{wildcards.tiny}.json")
+
+
 def backbone_weights(wildcards):
     """The weights are an input when they are a file; open_clip fetches named ones itself."""
     return [PARAMS.backbone.weights] if PARAMS.backbone.file else []

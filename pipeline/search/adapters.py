@@ -50,8 +50,17 @@ def plain_shape(params: Params | None, dataset: str | None, *, encoder: Encoder)
     return Sampling(frames=Frames(size=clip.image_size, resize=clip.resize, interpolation=clip.interpolation))
 
 
-def backbone(params: Params | None, name: str | None, weights: str | None) -> Backbone:
-    """The backbone as named, else that of params.yaml. ValueError if neither says it."""
+def backbone(params: Params | None, name: str | None, weights: str | None, *, adapter: Path | None) -> Backbone:
+    """The backbone as named, else that of params.yaml, with pictures and words as an adapter on it says. ValueError if neither names it."""
+    named = _named(params, name, weights)
+    header = checkpoint.read_header(adapter) if adapter else {}
+    if adapter is None or header["backbone"] != named.name:  # an adapter of another one is refused later
+        return named
+    found = checkpoint.backbone(header, adapter, named.weights)
+    return replace(found, tokenizer=named.tokenizer) if named.tokenizer else found
+
+
+def _named(params: Params | None, name: str | None, weights: str | None) -> Backbone:
     if name and weights:
         return Backbone(name, weights)
     if params is None:

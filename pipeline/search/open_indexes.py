@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.encoder import Encoder
-from pipeline.config.parse import refuse_unknown
+from pipeline.config.parse import parse, refuse_unknown
 from pipeline.config.schema import Backbone
 from pipeline.core import record
 from pipeline.runtime import device
@@ -130,8 +130,7 @@ def _most(galleries: list[Gallery], backbone: str | None) -> Gallery | None:
 
 
 def _backbone(gallery: Gallery) -> Backbone:
-    about = gallery.about["backbone"]
-    return Backbone(about["name"], about["weights"]).seen_from(home(gallery.path))
+    return parse(Backbone, gallery.about["backbone"], where=str(gallery.path)).seen_from(home(gallery.path))
 
 
 def _adapter(gallery: Gallery) -> str:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import clip
-from pipeline.config.dataset import Dataset
 from pipeline.config.parse import stated
 from pipeline.config.recipes import flat
-from pipeline.config.settings import read
+from pipeline.config.settings import Card, read
 from pipeline.core import record
 from pipeline.core.files import read_json, whole, write_json
 from pipeline.core.layout import SPLITS
@@ -24,14 +23,16 @@ TABLES = ("videos.parquet", "captions.parquet")
 def main() -> None:
     args = _arguments()
     videos, captions, transcoded = map(pd.read_parquet, (args.videos, args.captions, args.transcoded))
-    settings = read(Dataset, args.settings)
+    given = read(Card, args.settings)
+    settings, tokeniser = given.dataset, clip.tokenizer_of(given.backbone, given.tokenizer)
     about = read_json(args.about) | {"protocol": settings.protocol, "settings": flat(stated(settings))}
     found = facts.facts(
         args.dataset,
         facts.Tables(videos, captions, transcoded, used=_used(args.splits)),
         words=settings.words,
         longest=settings.clips.seconds or math.inf,
-        count=clip.count_tokens,
+        count=tokeniser.lengths,
+        tokeniser=tokeniser.name,
         about=about,
         missing_hash=record.sha256(args.missing)[:16],
     )
@@ -60,7 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--missing", type=Path, required=True, help="TSV of missing videos, whose hash is recorded")
     parser.add_argument("--splits", type=Path, nargs=6, required=True, help="videos and captions of train, of val, of test: what is used")
     parser.add_argument("--about", type=Path, required=True, help="JSON of rule annotate: what is known of the publisher")
-    add_settings(parser, Dataset)
+    add_settings(parser, Card)
     parser.add_argument("--card", type=Path, required=True, help="Markdown to write")
     parser.add_argument("--facts", type=Path, required=True, help="JSON to write")
     return parser.parse_args()

@@ -8,10 +8,12 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.adapters.encoder import Encoder
 from pipeline.config.params import params_here
+from pipeline.config.parse import stated
 from pipeline.config.schema import Backbone, Params
 from pipeline.core import layout
 from pipeline.runtime import device
@@ -41,14 +43,15 @@ def _prepare(args: argparse.Namespace, params: Params | None) -> Job:
     refuse_other_source(indexes, gallery, below(args.folder, home) if args.folder else f"{args.dataset}/{args.split}")
     place = device.choose(args.device)
     device.prepare(place, threads=args.threads, seed=0)
-    backbone = adapters.backbone(params, args.backbone, args.weights)
+    backbone = adapters.backbone(params, args.backbone, args.weights, adapter=args.adapter and args.adapter[0])
     _make(backbone.file)
     encoder = Encoder(backbone, device=place)
     if not args.adapter:
         shape = adapters.plain_shape(params, args.dataset, encoder=encoder)
         args.adapter = [adapters.plain(indexes, gallery, encoder=encoder, shape=shape)]
     weights = Backbone.path(Path(below(backbone.file, home))) if backbone.file else backbone.weights
-    about = {"gallery": gallery, "backbone": {"name": backbone.name, "weights": weights}}
+    words = below(Path(backbone.tokenizer), home) if backbone.tokenizer else ""
+    about = {"gallery": gallery, "backbone": stated(replace(backbone, weights=weights, tokenizer=words))}
     return Job(indexes, gallery, home, encoder, about, targets(args.adapter, encoder, indexes, gallery))
 
 

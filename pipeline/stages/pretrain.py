@@ -1,4 +1,4 @@
-"""Pretrain clip-tiny on still pictures of the motion world."""
+"""Pretrain clip-tiny or a sister of it on still pictures of the motion world."""
 
 import argparse
 import time
@@ -16,6 +16,7 @@ from pipeline.training.pretrain import pretrain
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", required=True, help="clip-tiny, or another architecture that sees 64 pixels a side")
     add_settings(parser, Pretrain)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
@@ -30,7 +31,7 @@ def main() -> None:
             left = seconds / max(step, 1) * (steps - step)
             print(f"step {step} of {steps}: loss {loss:.3f}, {seconds:.0f} s, {left:.0f} s left", flush=True)
 
-    weights = pretrain(settings, device=place, report=report)
+    weights = pretrain(settings, args.backbone, device=place, report=report)
     with whole(args.weights) as part:
         part.write_bytes(serialise({name: value.contiguous() for name, value in sorted(weights.items())}))
 

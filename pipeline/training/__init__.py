@@ -1,1 +1,1 @@
-"""One trainer for all methods, and the pretraining of clip-tiny; no file of a test split is opened here."""
+"""One trainer for all methods, and the pretraining of tiny CLIPs; no file of a test split is opened here."""

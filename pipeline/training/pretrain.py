@@ -1,4 +1,4 @@
-"""Pretrain clip-tiny: contrastive learning on still pictures of the motion world and their captions.
+"""Pretrain clip-tiny or a sister of it: contrastive learning on still pictures of the motion world and their captions.
 
 The pictures come from their own random stream and stand on their own backgrounds, so none is a frame of a clip. Shapes: P
 pictures, S pixels a side, L tokens.
@@ -19,14 +19,14 @@ from pipeline.config.schema import Pretrain, Train
 from pipeline.motion import captions, render, scene
 from pipeline.runtime.processes import in_order
 from pipeline.training import optim
-from pipeline.training.loss import contrastive
+from pipeline.training.loss import contrastive, pairwise
 
 GROUNDS = (0, 1)  # of each tone; the clips of the dataset have the others
 OBJECTS = (0.75, 0.20, 0.05)  # share of pictures with one, two, three objects
 LATE = 0.4  # share of pictures from the end of a scene, besides those that fall there anyway
 PIECE = 1000  # pictures rendered at a time
 SIZE = 64
-LOGIT_SCALE = 1 / 0.02  # where the temperature starts; CLIP ends at 100
+SCALES = {"softmax": 1 / 0.02, "sigmoid": 10.0}  # where the logit scale starts, by the loss; CLIP ends at 100
 
 
 def pictures(settings: Pretrain) -> Iterator[tuple[np.ndarray, list[str]]]:
@@ -49,23 +49,29 @@ def _piece(seed: int, number: int) -> tuple[np.ndarray, list[str]]:
     return images, texts
 
 
-def pretrain(settings: Pretrain, *, device: torch.device, report: Callable[[int, int, float], None]) -> dict[str, Tensor]:
-    """Train from random weights, each picture seen once; returns the weights. `report` gets (step, steps, loss)."""
-    model = build("clip-tiny")
+def pretrain(settings: Pretrain, name: str, *, device: torch.device, report: Callable[[int, int, float], None]) -> dict[str, Tensor]:
+    """Train the architecture `name` from random weights, each picture seen once; returns the weights. `report` gets (step, steps, loss).
+
+    The loss is a sigmoid where the architecture has a bias for it, else a softmax. ValueError for one that sees other pictures.
+    """
+    model = build(name)
+    clip = FrozenClip(model, name=name).to(device)
+    if clip.image_size != SIZE:
+        raise ValueError(f"{name} sees {clip.image_size} pixels a side, and the pictures to pretrain on have {SIZE}; use clip-tiny")
     with torch.no_grad():
-        model.logit_scale.fill_(np.log(LOGIT_SCALE))
-    clip = FrozenClip(model, name="clip-tiny").to(device)
+        model.logit_scale.fill_(np.log(SCALES["softmax" if clip.logit_bias is None else "sigmoid"]))
+    words = clip.context_length if clip.text.whole_rows else settings.words
     clip.unfreeze(bool)
     shared = Train(lr=settings.lr, clip_lr=settings.lr, weight_decay=settings.weight_decay)
     optimiser = optim.build(clip.trained(), train=shared)
     steps = settings.pairs // settings.batch
     for step, (images, texts) in enumerate(itertools.islice(_batches(settings), steps)):
         optim.set_rate(optimiser, optim.factor(step, steps=steps, warmup=settings.warmup))
-        ids = clip.tokenize(texts, num_words=settings.words).to(device)
+        ids = clip.tokenize(texts, num_words=words).to(device)
         frames = torch.from_numpy(images).permute(0, 3, 1, 2)[:, None].to(device)
         seen = clip.encode_frames(frames, mask=torch.ones(len(frames), 1, dtype=torch.bool, device=device))[:, 0]
         similarities = F.normalize(clip.encode_text(ids), dim=-1) @ F.normalize(seen, dim=-1).T
-        loss = contrastive(similarities, scale=clip.logit_scale)
+        loss = _loss(clip, similarities)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optim.clip_gradients(clip.trained().values(), 1.0)
@@ -73,6 +79,13 @@ def pretrain(settings: Pretrain, *, device: torch.device, report: Callable[[int,
         clip.limit_logit_scale()
         report(step + 1, steps, loss.item())
     return {name: value.detach().cpu() for name, value in model.state_dict().items()}
+
+
+def _loss(clip: FrozenClip, similarities: Tensor) -> Tensor:
+    """Sigmoid with the bias of an architecture that has one, as SigLIP does; else softmax."""
+    if clip.logit_bias is None:
+        return contrastive(similarities, scale=clip.logit_scale)
+    return pairwise(similarities, scale=clip.logit_scale, bias=clip.logit_bias)
 
 
 def _batches(settings: Pretrain) -> Iterator[tuple[np.ndarray, list[str]]]:

@@ -392,3 +392,62 @@ def test_without_weights_words_stand_for_numbers_and_end_as_captions_do():
     ids = tokens.without_weights(model)(["a dog", "a b c d e f g h"], context_length=6)
     assert ids[0, 2] == 2 and ids[0, 3:].tolist() == [0, 0, 0] and ids[1, 5] == 2
     assert int(ids.max()) < 1000 and ids[0, 0] == ids[1, 0] > 2
+
+
+def test_lengths_of_captions_are_those_before_any_is_cut(monkeypatch):
+    own = tokens.load({"context_length": 5}, name="X", folder="")
+    assert own.lengths(["a dog", "a dog runs over a hill"]) == [4, 8] and own.described() == {}
+    words = types.SimpleNamespace(
+        from_pretrained=lambda *_, **__: lambda texts: types.SimpleNamespace(input_ids=[t.split() for t in texts])
+    )
+    monkeypatch.setitem(sys.modules, "transformers", types.SimpleNamespace(AutoTokenizer=words))
+    assert tokens.load(HF, name="X", folder="").lengths(["A, dog!", "a b c d e f g"]) == [2, 7]
+    assert tokens.load(HF, name="X", folder="").lengths([]) == []
+
+
+def test_an_adapter_belongs_to_its_tokeniser_wherever_its_folder_lies(tmp_path):
+    def numbered(first, folder):
+        made = lambda captions, context_length: torch.arange(first, first + context_length).expand(len(captions), -1)  # noqa: E731
+        return tokens.Tokenizer("some/words", made, len, folder)
+
+    clip = small_clip(family="pe")
+    clip.tokenizer = numbered(0, "a/folder")
+    header = checkpoint.described(clip)
+    assert header["tokenizer"] == {"name": "some/words", "folder": "a/folder", "digest": header["tokenizer"]["digest"]}
+    clip.tokenizer = numbered(0, "elsewhere")
+    checkpoint.refuse_other_backbone(header, clip, tmp_path)
+    clip.tokenizer = numbered(1, "a/folder")
+    with pytest.raises(ValueError, match=r"with the tokeniser 'some/words' of folder 'a/folder' \('\w+'\), and small-pe has the .* here;"):
+        checkpoint.refuse_other_backbone(header, clip, tmp_path)
+    with pytest.raises(ValueError, match=r"with the tokeniser 'some/words' .*, and small-pe has CLIP's tokeniser here; set backbone.tok"):
+        checkpoint.refuse_other_backbone(header, small_clip(family="pe"), tmp_path)
+
+
+def test_the_folder_of_a_tokeniser_comes_from_the_header_where_it_is_there(tmp_path):
+    header = {"backbone": "clip-tiny", "tokenizer": {"folder": str(tmp_path)}}
+    assert checkpoint.backbone(header, tmp_path, "w.pt") == Backbone("clip-tiny", "w.pt", tokenizer=str(tmp_path))
+    for folder in (str(tmp_path / "gone"), "x" * 5000, "\0", 5, ""):  # a header may be a stranger's
+        header["tokenizer"]["folder"] = folder
+        assert checkpoint.backbone(header, tmp_path, "w.pt") == Backbone("clip-tiny", "w.pt")
+    assert Backbone("x", "w.pt", tokenizer="words").seen_from(tmp_path) == Backbone("x", f"{tmp_path}/w.pt", tokenizer=f"{tmp_path}/words")
+
+
+@pytest.mark.parametrize("seen", [OPENAI, SQUASHED, Preprocessing((0.0,) * 3, (1.0, 1e-05, 1.5), "crop", "bilinear")])
+def test_preprocessing_is_read_from_what_an_adapter_says(seen):
+    assert Preprocessing.read(str(seen)) == seen
+    assert loading.preprocessing(loading.seen_as("PE-Core-B-16", "file.pt", str(seen))) == seen
+    assert loading.seen_as("PE-Core-B-16", "file.pt", str(SQUASHED)) == Backbone("PE-Core-B-16", "file.pt")
+
+
+def test_a_tokeniser_of_a_folder_reads_pads_and_counts(tmp_path):
+    """With the packages of the extra `tokenizers` alone."""
+    made, real = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")
+    words = made.Tokenizer(made.models.WordLevel({"<pad>": 0, "</s>": 1, "<unk>": 2, "a": 3, "dog": 4}, unk_token="<unk>"))
+    words.pre_tokenizer = made.pre_tokenizers.Whitespace()
+    words.post_processor = made.processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    real.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>").save_pretrained(tmp_path)
+    found = tokens.load(HF, name="X", folder=str(tmp_path))
+    assert found(["A Dog!", "a a a a a a"], context_length=5).tolist() == [[3, 4, 1, 0, 0], [3, 3, 3, 3, 1]]
+    assert found.lengths(["A Dog!", "a a a a a a"]) == [3, 7] and found.described()["folder"] == str(tmp_path)
+    with pytest.raises(ValueError, match=r"some/words of X cannot be read from .*/none \("):
+        tokens.load(HF, name="X", folder=str(tmp_path / "none"))

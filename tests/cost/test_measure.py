@@ -47,6 +47,15 @@ def test_the_count_does_not_depend_on_kernels_and_leaves_their_choice_alone():
     assert measure.macs(clip, num_frames=2, num_words=12, device=CPU) == fast
 
 
+@pytest.mark.parametrize("family", ["siglip", "pe"])
+def test_trained_tensors_of_a_pool_are_counted_and_stay_trained(family):
+    clip = small_clip(family=family)
+    wanted = measure.macs(clip, num_frames=2, num_words=12, device=CPU)
+    attach(clip, "full_finetune", shape=SHAPE)
+    assert measure.macs(clip, num_frames=2, num_words=12, device=CPU) == wanted
+    assert all(parameter.requires_grad for parameter in clip.trained().values()) and "clip.visual.attn_pool.query" in clip.trained()
+
+
 # peers.md A.1, 12 frames of 224 pixels, in 10^9
 GMACS = {
     "full_finetune": (52.9, 210.8),

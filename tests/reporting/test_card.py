@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline import clip
+from pipeline.clip.tokens import Tokenizer
 from pipeline.core.layout import SPLITS
 from pipeline.datasets.annotations.rows import CAPTION_COLUMNS, VIDEO_COLUMNS, in_split
 from pipeline.reporting.card import counts as card_counts
@@ -63,7 +64,9 @@ def tokens(texts):
 
 
 def facts(videos, texts, *, words=32, about=ABOUT, **settings):
-    return card.facts("toy", tables(videos, texts), words=words, count=tokens, about=about, missing_hash=MISSING_HASH, **settings)
+    return card.facts(
+        "toy", tables(videos, texts), words=words, count=tokens, tokeniser="words", about=about, missing_hash=MISSING_HASH, **settings
+    )
 
 
 def simple(**values):
@@ -93,7 +96,7 @@ def test_joined_paragraphs_are_captions_and_their_parts_sentences():
     given = tables([video(s, split=s) for s in SPLITS], {s: ["one", "two", "three"] for s in SPLITS})
     joined = {s: (v, c.head(1).assign(text="one two three")) for s, (v, c) in given.used.items()}
     given = card.Tables(given.videos, given.captions, given.transcoded, joined)
-    found = card.facts("toy", given, words=32, count=tokens, about=ABOUT, missing_hash="")["splits"]["test"]
+    found = card.facts("toy", given, words=32, count=tokens, tokeniser="words", about=ABOUT, missing_hash="")["splits"]["test"]
     assert (found["captions"], found["sentences"], found["tokens"]["max"]) == (1, 3, 5)
 
 
@@ -374,15 +377,20 @@ def write(root, given):
     return paths[::-1]
 
 
+CARD = '{"dataset": {"words": 5}, "backbone": "ViT-X", "tokenizer": "a/folder"}'
+
+
 def stage(monkeypatch, root, splits):
     from pipeline.stages import card as command
 
-    monkeypatch.setattr(clip, "count_tokens", tokens)
+    asked = []
+    monkeypatch.setattr(clip, "tokenizer_of", lambda *of: asked.append(of) or Tokenizer("some/words", None, tokens))
     (root / "about.json").write_text('{"title": "Toy"}')
     options = [f"--{name}={root / name}.parquet" for name in ("videos", "captions", "transcoded")] + [f"--missing={root / 'missing.tsv'}"]
     options += [f"--card={root / 'card.md'}", f"--facts={root / 'card.json'}", "--dataset=toy", f"--about={root / 'about.json'}"]
-    monkeypatch.setattr(sys, "argv", ["card", *options, "--settings", '{"words": 5}', "--splits", *map(str, splits)])
+    monkeypatch.setattr(sys, "argv", ["card", *options, "--settings", CARD, "--splits", *map(str, splits)])
     guarded(command.main)
+    assert asked == [("ViT-X", "a/folder")]
 
 
 def test_the_stage_writes_the_page_and_the_facts_of_the_files(tmp_path, monkeypatch):
@@ -393,7 +401,8 @@ def test_the_stage_writes_the_page_and_the_facts_of_the_files(tmp_path, monkeypa
     assert found["splits"]["train"]["truncated"] == {"captions": 1, "share": 0.5}
     assert found["shared"]["test/train"]["captions"]["captions"] == 1
     assert found["missing_hash"] == hashlib.sha256((tmp_path / "missing.tsv").read_bytes()).hexdigest()[:16]
-    assert (tmp_path / "card.md").read_text(encoding="utf-8") == card_page.to_markdown(found)
+    said = (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert said == card_page.to_markdown(found) and "Counted by some/words, start and end of text included." in said
 
 
 def test_the_stage_names_the_table_of_a_split_that_was_not_given(tmp_path, monkeypatch):

@@ -1,10 +1,12 @@
-"""Pretraining of the tiny CLIP: repeatable, and it learns."""
+"""Pretraining of tiny CLIPs: repeatable, and it learns."""
 
 import itertools
 
 import numpy as np
+import pytest
 import torch
 
+from pipeline.clip import FrozenClip, build
 from pipeline.config.schema import Pretrain
 from pipeline.training import pretrain
 
@@ -14,7 +16,9 @@ SETTINGS = Pretrain(pairs=750, batch=25)
 def run():
     torch.manual_seed(0)
     losses = []
-    weights = pretrain.pretrain(SETTINGS, device=torch.device("cpu"), report=lambda step, steps, loss: losses.append((step, steps, loss)))
+    weights = pretrain.pretrain(
+        SETTINGS, "clip-tiny", device=torch.device("cpu"), report=lambda step, steps, loss: losses.append((step, steps, loss))
+    )
     return weights, losses
 
 
@@ -31,3 +35,28 @@ def test_pictures_follow_from_the_seed_whatever_is_rendered_ahead():
         again, said = pretrain._piece(SETTINGS.seed, number)
         assert np.array_equal(images, again) and texts == said
         assert images.shape == (1000, 64, 64, 3) and len(set(texts)) > 300
+
+
+@pytest.mark.parametrize(("name", "read"), [("clip-tiny-siglip", 32), ("clip-tiny-pe", 20)])
+def test_a_sister_learns_by_the_loss_of_its_family_from_as_many_tokens_as_it_reads(name, read, monkeypatch):
+    lengths, losses, tokenize = set(), [], FrozenClip.tokenize
+
+    def tokenized(clip, captions, *, num_words):
+        lengths.add(num_words)
+        return tokenize(clip, captions, num_words=num_words)
+
+    monkeypatch.setattr(FrozenClip, "tokenize", tokenized)
+    monkeypatch.setattr(pretrain, "PIECE", 48)
+    torch.manual_seed(0)
+    few = Pretrain(pairs=96, batch=12)
+    weights = pretrain.pretrain(few, name, device=torch.device("cpu"), report=lambda *of: losses.append(of[2]))
+    assert lengths == {read} and len(losses) == 8 and min(losses) < losses[0] - 1
+    assert set(weights) == set(build(name).state_dict())
+    if name == "clip-tiny-siglip":
+        assert weights["logit_bias"] != -10 and abs(float(weights["logit_scale"].exp()) - 10) < 1
+
+
+def test_what_sees_other_pictures_is_not_pretrained(monkeypatch):
+    monkeypatch.setattr(pretrain, "SIZE", 32)
+    with pytest.raises(ValueError, match=r"clip-tiny sees 64 pixels a side, and the pictures to pretrain on have 32"):
+        pretrain.pretrain(SETTINGS, "clip-tiny", device=torch.device("cpu"), report=print)

@@ -34,17 +34,25 @@ Count = Callable[[list[str]], Sequence[int]]
 
 
 def facts(
-    name: str, tables: Tables, *, words: int, count: Count, about: Mapping[str, Any], missing_hash: str, longest: float = math.inf
+    name: str,
+    tables: Tables,
+    *,
+    words: int,
+    count: Count,
+    tokeniser: str,
+    about: Mapping[str, Any],
+    missing_hash: str,
+    longest: float = math.inf,
 ) -> dict[str, Any]:
     """Everything the card says. What was not measured, or is not known, is None.
 
-    `words`: tokens that are read of a caption; `longest`: seconds that are read of a video; `count` gives the tokens of each caption,
-    start and end included, before any is cut.
+    `words`: tokens that are read of a caption; `longest`: seconds that are read of a video; `count` gives the tokens of each caption as
+    the `tokeniser` of that name makes them, start and end included, before any is cut.
     """
     captions = _measured(tables.used, count=count)
     videos = {s: _watched(rows, longest=longest) for s, (rows, _) in tables.used.items()}
     whole = tables.transcoded[tables.transcoded["status"].isin(USABLE)]
-    found: dict[str, Any] = {"dataset": name, "about": dict(about), "words": words, "missing_hash": missing_hash}
+    found: dict[str, Any] = {"dataset": name, "about": dict(about), "words": words, "tokeniser": tokeniser, "missing_hash": missing_hash}
     return found | {
         "splits": {s: _split(s, tables, videos=videos[s], captions=captions[s], words=words) for s in SPLITS},
         "histograms": {

@@ -93,6 +93,7 @@ def notes(facts: Facts) -> list[tuple[str, str]]:
     """(topic, sentences): what the splits have in common, what is there twice, and what the files are."""
     shared = [(*pair.split("/"), found) for pair, found in facts["shared"].items()]
     return [
+        ("Tokens", f"Counted by {facts['tokeniser']}, start and end of text included."),
         ("Captions in two splits", " ".join(_told(a, b, found) for a, b, found in shared)),
         ("Sources in two splits", " ".join(filter(None, (_taken(a, b, found) for a, b, found in shared)))),
         ("Repeated queries", _repeated(facts["repeated_queries"])),

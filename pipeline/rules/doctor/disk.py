@@ -7,6 +7,7 @@ where its run sets `clip_lr`. Pages, tables and logs are not counted.
 
 import importlib.util
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,18 @@ UNKNOWN = (30.0, 0.0)  # of your own videos, which stay where they are
 PIXEL = 0.1  # bytes of a clip for each pixel of each of its frames; the simple pictures of `motion` take 0.02
 CAPTIONS = 5  # of a video, where the publisher's number is not known
 STATES = 6  # adapters that the state of a training is as large as: weights and two moments, each twice
+# Width, blocks and inner width of the vision towers whose configuration has a name of timm and no numbers, by the size in that name.
+SIZES = {
+    "tiny": (192, 12, 768),
+    "small": (384, 12, 1536),
+    "base": (768, 12, 3072),
+    "large": (1024, 24, 4096),
+    "so400m": (1152, 27, 4304),
+    "giant": (1408, 40, 6144),
+    "giantopt": (1536, 40, 6144),
+    "gigantic": (1536, 50, 8960),
+}
+NAMED = re.compile(rf"(?:vit|eva|eva02)_(?:pe_core_)?(?P<size>{'|'.join(SIZES)})_(?:patch(?P<patch>\d+))?")
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 
 
@@ -115,11 +128,10 @@ def _video_part(params: Params, dataset: str, word: str) -> float:
     frames = params.datasets[dataset].frames
     if word in (layout.FRAMES, layout.CLIPS):
         return frames.number * 3 * frames.size**2
-    shape = architecture(params.backbone.name)
-    vision = shape.get("vision_cfg", {})
+    vision = _vision(architecture(params.backbone.name))
     if word == layout.FEATURES or int(word) >= vision.get("layers", 0):
         return float(frames.number * 4 * vision.get("width", 0))
-    tokens = (vision["image_size"] // vision["patch_size"]) ** 2 + 1
+    tokens = (vision["image_size"] // vision["patch_size"]) ** 2 + vision.get("cls", 1)
     return float(frames.number * tokens * vision["width"] * BYTES[params.cache.dtype])
 
 
@@ -141,11 +153,29 @@ def architecture(name: str) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file else {}
 
 
+def _vision(shape: dict[str, Any]) -> dict[str, Any]:
+    """The vision part of a configuration, with the numbers that its name of timm stands for where it has none of its own."""
+    stated: dict[str, Any] = shape.get("vision_cfg", {})
+    name = stated.get("timm_model_name") or ""
+    without_cls = {"cls": 0} if "siglip" in name or "gigantic" in name else {}
+    found = NAMED.match(name)
+    if found is None:
+        return stated | without_cls
+    width, layers, inner = SIZES[found["size"]]
+    return {"width": width, "layers": layers, "inner": inner, "patch_size": int(found["patch"] or 16)} | without_cls | stated
+
+
 def _parameters(shape: dict[str, Any]) -> float:
-    """Of both towers: twelve squares of its width a block, and the embeddings of patches and words."""
+    """Of both towers: four squares of its width and its MLP a block, a pool as one more, and the embeddings of patches and words."""
     if not shape:
         return 0
-    vision, text = shape["vision_cfg"], shape["text_cfg"]
-    blocks = sum(12 * tower["layers"] * tower["width"] ** 2 for tower in (vision, text) if isinstance(tower.get("layers"), int))
+    vision, text = _vision(shape), shape["text_cfg"]
+    blocks = sum(_block(tower) * tower["layers"] for tower in (vision, text) if isinstance(tower.get("layers"), int))
+    blocks += _block(vision) if vision.get("timm_pool") == "map" else 0
     embedded = 3 * vision.get("patch_size", 0) ** 2 * vision.get("width", 0) + text.get("vocab_size", 0) * text.get("width", 0)
     return float(blocks + embedded)
+
+
+def _block(tower: dict[str, Any]) -> int:
+    width = tower.get("width", 0)
+    return int(4 * width**2 + 2 * width * tower.get("inner", 4 * width))
