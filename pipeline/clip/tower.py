@@ -228,7 +228,7 @@ def _heads(block: Any, x: Tensor, mask: Tensor | None, changes: Mapping[str, Wei
 
 def _linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook]) -> Tensor:
     """Tokens (N, L, in) through a linear map of the block -> (N, L, out); `changes` are of its weight and its bias."""
-    change, weight, bias = changes.get(f"{name}weight"), block.get_parameter(f"{name}weight"), _bias(block, name)
+    change, weight, bias = changes.get(f"{name}weight"), block.get_parameter(f"{name}weight"), bias_of(block, name)
     if f"{name}bias" in changes:
         bias = changes[f"{name}bias"](bias)
     if not isinstance(change, LowRank):
@@ -240,7 +240,7 @@ def _linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook])
     return changed
 
 
-def _bias(block: Any, name: str) -> Any:
+def bias_of(block: Any, name: str) -> Any:
     """The bias of a linear map (out,), None without one. Of queries and values alone, it is that of keys too, which is zero."""
     part, _, leaf = f"{name}bias".rpartition(".")
     bias = getattr(block.get_submodule(part), leaf)
