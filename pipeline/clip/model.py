@@ -15,6 +15,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pipeline.clip import architecture, forward, kept_once, tokens
+from pipeline.clip.batch import Batch
 from pipeline.clip.blocks import Trunk
 from pipeline.clip.preprocessing import Preprocessing
 from pipeline.clip.tower import Tower
@@ -74,6 +75,7 @@ class FrozenClip(nn.Module):
 
         `frame_head` changes frame features (B, T, E) under their mask (B, T), `text_head` text features (B, E). With a
         `query_temperature` a video's frames are weighed anew by each caption (`similarity.query_scores`), else they are averaged.
+        `losses` are added to that of a training; with `extra_captions` it reads a caption of each frame as well.
         """
         self.vision.clear()
         self.text.clear()
@@ -82,6 +84,8 @@ class FrozenClip(nn.Module):
         self.frame_head: list[Callable[[Tensor, Tensor], Tensor]] = []
         self.text_head: list[Callable[[Tensor], Tensor]] = []
         self.query_temperature: float | None = None
+        self.losses: list[Callable[[Batch], Tensor]] = []
+        self.extra_captions = False
 
     @torch.no_grad()
     def compute_in(self, precision: str) -> None:
@@ -195,19 +199,23 @@ class FrozenClip(nn.Module):
         with self._computing():
             return forward.frames_at(level, seen, self.model.visual, self.vision, mask=mask, start=start)
 
-    def encode_text(self, ids: Tensor, said: Tensor | None = None, *, start: int = 0) -> Tensor:
-        """Token ids (B, L), L at most the context length -> text features (B, E), not normalised; from `said` at level `start` on."""
-        features = self.text_at(self.text.top + 1, ids, said, start=start)
+    def encode_text(self, ids: Tensor, said: Tensor | None = None, *, start: int = 0, mask: Tensor | None = None) -> Tensor:
+        """Token ids (B, L), L at most the context length -> text features (B, E), not normalised; from `said` at level `start` on.
+
+        With a `mask` (B, T) the rows are B*T captions of the frames of videos.
+        """
+        features = self.text_at(self.text.top + 1, ids, said, start=start, mask=mask)
         with self._computing():
             for head in self.text_head:
                 features = head(features)
         return features.to(self.mean.dtype)
 
-    def text_at(self, level: int, ids: Tensor, said: Tensor | None = None, *, start: int = 0) -> Tensor:
+    def text_at(self, level: int, ids: Tensor, said: Tensor | None = None, *, start: int = 0, mask: Tensor | None = None) -> Tensor:
         """Captions at a level of the text tower (`forward.text_at`), computed from those at level `start`."""
         kind = self.mean.dtype if start >= self.text.top else self.stream
         with self._computing():
-            return forward.text_at(level, ids, None if said is None else said.to(kind), self.model, self.text, start=start, kind=kind)
+            said = None if said is None else said.to(kind)
+            return forward.text_at(level, ids, said, self.model, self.text, start=start, kind=kind, mask=mask)
 
 
 def _refuse_unknown_towers(model: nn.Module, name: str) -> None:

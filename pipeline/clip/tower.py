@@ -20,10 +20,10 @@ from pipeline.clip.kept_once import LayerNorm, add_and_norm
 class Flow:
     """One pass through a tower, as far as hooks may know it.
 
-    `frame_mask` (B, T) is True for real frames, which come first (vision). `read` (B,) is the token that is read out: 0 or the
-    end of text. `attn_mask` is of the whole pass, as for `attend`; None is full attention. `num_frames` is T, 1 for text. `patches` of a
-    frame are its last tokens; `rotary` are their positions in every attention (`blocks.turned`), None where a tower has none. Only hooks
-    of pixels and of the embedding may change it: those of a block run twice under activation checkpointing.
+    `frame_mask` (B, T) is True for real frames, which come first (vision, and captions of frames). `read` (B,) is the token that is
+    read out: 0 or the end of text. `attn_mask` is of the whole pass, as for `attend`; None is full attention. `num_frames` is T, 1 for
+    text without that mask. `patches` of a frame are its last tokens; `rotary` are their positions in every attention (`blocks.turned`),
+    None where a tower has none. Only hooks of pixels and of the embedding may change it: those of a block run twice under checkpointing.
 
     `memo` is what hooks leave to those after them. One of a block never writes over what it has read: its names have its layer in them.
     """
