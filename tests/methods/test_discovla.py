@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pipeline import methods
+from pipeline.adapters import swap
 from pipeline.clip.batch import Batch
 from pipeline.cost import dead_parameters
 from pipeline.cost.measure import macs
@@ -144,6 +145,14 @@ def test_lora_folds_away_and_the_adapters_of_captions_are_there_with_captions_al
     assert (clip.extra_captions, bare.extra_captions) == (False, True) and not clip.losses
     bare.detach_all()
     assert not bare.extra_captions and not bare.losses
+
+
+def test_its_loss_goes_with_it_when_it_is_taken_off_and_comes_back():
+    clip = naive.attach("discovla", captions_extra=True)
+    losses, held = clip.losses, swap.take(clip)
+    assert not clip.extra_captions and not clip.losses
+    swap.put(clip, held)
+    assert clip.extra_captions and clip.losses is losses
 
 
 def test_a_caption_reaches_what_fuses_captions_in_training_alone():

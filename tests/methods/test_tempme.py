@@ -123,6 +123,18 @@ def test_sizes_add_up_to_the_patches_of_a_row_and_its_class_tokens(batch):
     assert {name: sizes.sum(dim=1).tolist() for name, sizes in found.items()} == wanted
 
 
+@torch.no_grad()
+def test_where_nothing_merges_padded_frames_might_as_well_not_be_there():
+    config = {"image_merge": 0, "cross_percent": 0, "intra_percent": 0, "joins": [1]}
+    padded, short = (filled.toy_clip(3) for _ in range(2))
+    for clip, frames in ((padded, 4), (short, 2)):
+        methods.attach(clip, methods.load("tempme", config=config | {"factors": [frames]}), shape=methods.Shape(frames, 12))
+        filled.fill(clip, 8)
+    pictures, mask = filled.videos(2, 4, 7), torch.tensor([[1, 1, 0, 0]] * 2, dtype=torch.bool)
+    found = padded.encode_frames(pictures, mask=mask)[:, :2]
+    torch.testing.assert_close(found, short.encode_frames(pictures[:, :2], mask=mask[:, :2]), atol=1e-5, rtol=1e-5)
+
+
 def test_a_step_reaches_the_positions_and_one_factor_of_lora_at_once_and_the_other_after_it(batch):
     clip = methods.attach(small_clip(), methods.load("tempme", config={}), shape=SHAPE)
     optimiser = torch.optim.SGD(clip.trained().values(), lr=0.1)
