@@ -74,6 +74,7 @@ deps: setup
 docs: setup
 	python -m pipeline.stages.configuration --page docs/configuration.md --schema docs/params.schema.json
 	python -m pipeline.stages.methods --page docs/methods.md
+	python -m pipeline.stages.backbones --page docs/backbones.md
 
 clean:
 	rm -rf data work runs indexes results metrics dvc_plots logs .snakemake field/data field/work field/runs field/results field/metrics field/logs field/.snakemake

@@ -1,7 +1,8 @@
-"""The table of docs/training.md: what a training step of 128 pairs takes on a device, and which settings make it fit.
+"""The tables of docs/training.md: what a training step of 128 pairs takes on a device, and which settings make it fit.
 
-`python -m benchmarks.memory --page docs/training.md` writes it there; without `--page` it is printed. Nothing is trained: the steps are
-those of `python -m pipeline cost --batch 128 --memory 24GB 40GB 80GB`, on tensors without numbers, so any machine does; minutes on a core.
+`python -m benchmarks.memory --page docs/training.md` writes them there; without `--page` they are printed. Nothing is trained: the steps
+are those of `python -m pipeline cost --batch 128 --memory 24GB 40GB 80GB`, on tensors without numbers, so any machine does; a row takes a
+minute or more on a core.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pipeline.training import fit
 
 MARKS = ("<!-- memory: begin -->", "<!-- memory: end -->")
 # Backbone, shape, and the pieces in which the batch is computed.
-CASES = (("ViT-B-32-quickgelu", Shape(12, 32), 0),)
+CASES = (("ViT-B-32-quickgelu", Shape(12, 32), 0), ("ViT-L-14-quickgelu", Shape(64, 64), 8))
 METHODS = ("mv_adapter", "vop_fc", "aim", "lora", "full_finetune")
 PRECISIONS = ("float32", "bfloat16")
 MEMORIES = tuple(gigabytes * 10**9 for gigabytes in (24, 40, 80))
@@ -70,7 +71,7 @@ def _line(cells: list[str]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, help="to rewrite between its marks; without it the table is printed")
+    parser.add_argument("--page", type=Path, help="to rewrite between its marks; without it the tables are printed")
     return parser.parse_args()
 
 

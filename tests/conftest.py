@@ -28,6 +28,7 @@ MARKS = {
         "workflow/",
         "cluster/",
         "adapters/test_encoder.py::test_after_any_switches",
+        "benchmarks/test_gpu.py",
         "core/test_files.py::test_a_disk_that_fills_up",
         "core/test_hdf5.py",
         "reporting/test_plots.py",

@@ -1,1 +1,1 @@
-"""A check of a GPU: numbers against the CPU's, resuming, and speed, in six minutes and without network, weights or videos."""
+"""A check of a GPU: its numbers against the CPU's, the same bits after a stop, and its speed; without network, weights or videos."""

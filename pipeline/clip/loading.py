@@ -153,6 +153,12 @@ def _check_activation(name: str, tag: str) -> None:
         raise ValueError(f"backbone {name} uses the erf GELU but {tag!r} was trained with QuickGELU; set backbone.name: {name}-quickgelu")
 
 
+def place(name: str, tag: str) -> str:
+    """Where open_clip fetches the weights of a tag: a repository of the hub, or an address."""
+    config = open_clip.get_pretrained_cfg(name, tag)
+    return str(config.get("hf_hub", "")).strip("/") or str(config["url"])
+
+
 def _download(name: str, tag: str) -> Path:
     config = open_clip.get_pretrained_cfg(name, tag)
     if not config:

@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -84,17 +84,27 @@ class _Saved:
             self.now -= number
 
 
-def parameters(clip: FrozenClip, alive: dict[str, Tensor]) -> dict[str, Any]:
+def parameters(clip: FrozenClip, alive: Mapping[str, Tensor]) -> dict[str, Any]:
     """Trainable parameters: those that ever received a gradient, and the dead ones that never did, by tensor."""
-    total = sum(p.numel() for p in clip.model.parameters())
     dead = {name: int((~mask).sum()) for name, mask in alive.items()}
-    trainable = sum(mask.numel() for mask in alive.values())
+    found = {"dead": sum(dead.values()), "dead_names": sorted(name for name, number in dead.items() if number)}
+    return shares(clip, alive) | found
+
+
+def shares(clip: FrozenClip, trained: Mapping[str, Tensor]) -> dict[str, Any]:
+    """How many parameters are trained: in per cent of CLIP, and of its towers, which are CLIP without the token table.
+
+    The table has a row for each word that the tokeniser knows, half of some backbones; what is trained of it is left out there, too.
+    """
+    sizes = {name: tensor.numel() for name, tensor in trained.items()}
+    total, table = sum(p.numel() for p in clip.model.parameters()), clip.model.token_embedding.weight.numel()
+    trainable, towers = sum(sizes.values()), total - table
     return {
         "trainable": trainable,
-        "dead": sum(dead.values()),
-        "dead_names": sorted(name for name, number in dead.items() if number),
         "backbone_parameters": total,
         "share": round(100 * trainable / total, 4),
+        "tower_parameters": towers,
+        "tower_share": round(100 * (trainable - sizes.get("clip.token_embedding.weight", 0)) / towers, 4),
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pipeline import methods
@@ -13,10 +14,12 @@ from pipeline.config import recipes, registry
 from pipeline.config.parse import refuse_unknown
 from pipeline.core.formatting import aligned, giga
 from pipeline.cost import dead_parameters
-from pipeline.cost.measure import macs, parameters
+from pipeline.cost.measure import macs, parameters, shares
 from pipeline.methods import Method, Shape
+from pipeline.runtime.unfilled import Unfilled
 
 Row = dict[str, Any]
+UNKNOWN: Row = {"dead": None, "dead_names": None, "dead_by_tensor": None}
 
 
 @dataclass
@@ -50,7 +53,15 @@ def _refuse_unknown_run(run: str) -> None:
         refuse_unknown(run, near, what="there is no recipe", there="recipes/ has")
 
 
-def rows(clip: FrozenClip, wanted: Iterable[Candidate], *, shape: Shape) -> tuple[list[Row], dict[str, str]]:
+def unfilled(make: Callable[[], FrozenClip], wanted: Iterable[Candidate], *, shape: Shape) -> tuple[list[Row], dict[str, str]]:
+    """As `rows`, of the plain CLIP that `make` builds, on tensors without numbers: no memory, however large it is, and no `dead`."""
+    with torch.device("meta"):
+        clip = make()
+    with Unfilled():
+        return rows(clip.to_empty(device="cpu"), wanted, shape=shape, filled=False)
+
+
+def rows(clip: FrozenClip, wanted: Iterable[Candidate], *, shape: Shape, filled: bool = True) -> tuple[list[Row], dict[str, str]]:
     """The costs of all candidates, and why some cannot be attached to this backbone at this shape.
 
     A candidate with the same numbers as an earlier one of its method becomes an alias of it. Scoring is not counted.
@@ -59,7 +70,7 @@ def rows(clip: FrozenClip, wanted: Iterable[Candidate], *, shape: Shape) -> tupl
     refused: dict[str, str] = {}
     for candidate in wanted:
         try:
-            row = measure(clip, candidate.method, shape=shape)
+            row = measure(clip, candidate.method, shape=shape, filled=filled)
         except ValueError as error:
             refused |= dict.fromkeys([candidate.run, *candidate.aliases], str(error))
             continue
@@ -72,21 +83,28 @@ def rows(clip: FrozenClip, wanted: Iterable[Candidate], *, shape: Shape) -> tupl
     return found, refused
 
 
-def measure(clip: FrozenClip, method: Method, *, shape: Shape) -> Row:
+def measure(clip: FrozenClip, method: Method, *, shape: Shape, filled: bool = True) -> Row:
     """The cost of `method` on `clip`, which must be plain and is left so. LoRA's products are counted as merged into CLIP's weights.
 
-    ValueError if it cannot be attached.
+    Where no tensor is `filled` with numbers, no gradient says what is `dead`: None. ValueError if it cannot be attached.
     """
     try:
         methods.attach(clip, method, shape=shape)
-        alive = dead_parameters.find_alive(clip, num_frames=shape.num_frames, num_words=shape.num_words)
         trained = clip.trained()
-        row = parameters(clip, alive) | {"dead_by_tensor": {name: int((~mask).sum()) for name, mask in alive.items() if not mask.all()}}
+        row = _counted(clip, shape=shape) if filled else shares(clip, trained) | UNKNOWN
         row |= by_tower(trained) | {"leaf_share": leaf_share(clip), "checkpoint_bytes": checkpoint_bytes(trained)}
         clip.merge()
+        for parameter in trained.values():
+            parameter.requires_grad_(False)  # torch would track the gradients of what has no numbers
         return row | macs(clip, num_frames=shape.num_frames, num_words=shape.num_words, device=clip.mean.device)
     finally:
         clip.detach_all()
+
+
+def _counted(clip: FrozenClip, *, shape: Shape) -> Row:
+    """Trainable and dead parameters."""
+    alive = dead_parameters.find_alive(clip, num_frames=shape.num_frames, num_words=shape.num_words)
+    return parameters(clip, alive) | {"dead_by_tensor": {name: int((~mask).sum()) for name, mask in alive.items() if not mask.all()}}
 
 
 def tower_of(name: str) -> str:
@@ -119,11 +137,12 @@ def leaf_share(clip: FrozenClip) -> float:
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "method": ("method", str),
     "trainable": ("trainable", "{:,}".format),
-    "dead": ("dead", "{:,}".format),
+    "dead": ("dead", lambda number: "\u2013" if number is None else f"{number:,}"),
     "vision": ("vision", "{:,}".format),
     "text": ("text", "{:,}".format),
     "shared": ("shared", "{:,}".format),
     "share": ("% of CLIP", "{:.3f}".format),
+    "tower_share": ("% of towers", "{:.3f}".format),
     "leaf_share": ("% as VoP", "{:.3f}".format),
     "macs_per_video": ("GMACs/video", giga),
     "macs_per_caption": ("GMACs/caption", giga),

@@ -15,6 +15,7 @@ from pipeline.clip.tower import BlockHooks
 from pipeline.config import registry
 from pipeline.core.formatting import rewritten
 from pipeline.core.layout import RAW
+from pipeline.cost import families
 from pipeline.inputs import frozen
 
 BACKBONES = ("clip-tiny", "ViT-B-32-quickgelu")
@@ -42,12 +43,12 @@ def page(text: str) -> str:
 
 
 def generated() -> str:
-    """The backbones, the table of all methods, and what each of their files is."""
+    """The backbones, the table of all methods, how they are on other families, and what each of their files is."""
     # Nothing is computed, so nothing needs memory.
     with torch.device("meta"):
         clips = [FrozenClip(build(name), name=name) for name in BACKBONES]
         found = [traits(name, clips) for name in registry.entries()]
-    return f"{_backbones(clips)}\n{_table(found)}\n{_files()}"
+    return f"{_backbones(clips)}\n{_table(found)}\n{families.table()}\n{_files()}"
 
 
 def traits(name: str, clips: Sequence[FrozenClip]) -> Traits:

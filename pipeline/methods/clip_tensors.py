@@ -65,6 +65,8 @@ class ClipTensors:
             )
         changed = [upper(tower, self.last_blocks) for tower in (clip.vision, clip.text)]
         clip.unfreeze(lambda name: self._wants(name) and any(has(name) for has in changed))
+        if not clip.unfrozen:
+            raise ValueError(f"which is {self.which!r}, but {clip.name} has no such tensor; train others of it")
         return nn.Module()
 
     def _wants(self, name: str) -> bool:

@@ -3,8 +3,8 @@
 Paper: Jin et al., MV-Adapter, CVPR 2024 (arXiv:2301.07868), section 3, equations 1 to 4; specification: mv_adapter.md 1 to 3.
 Differs from the paper: activation, LayerNorm and positions in the bottleneck, the bias of the CMT projections and the "1 +" of
 the calibration are those of the released code (mv_adapter.md 7.1); without them the published parameter counts do not come out.
-Where attention over all tokens reads the tower and not CLS, the mean of a frame's patches takes the place of its CLS, and what comes of it
-is added to all tokens, which are read: the parameters are the same.
+Where attention over all tokens reads the tower and not CLS, the mean of a frame's patches takes the place of its CLS (`anchor`), and what
+comes of it is added to all tokens, which are read: the parameters are the same.
 Shapes: B videos or captions, T frames, L tokens, P patches, D width, M bottleneck.
 """
 
@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from pipeline.clip import FrozenClip
 from pipeline.clip.kept_once import quick_gelu
 from pipeline.clip.tower import BranchHook, Site, Tower
-from pipeline.config.parse import choose
+from pipeline.config.parse import choose, chosen, later
 from pipeline.methods import Shape
+from pipeline.methods.parts.anchor import Anchor
 from pipeline.methods.parts.bottleneck import Bottleneck
+from pipeline.methods.parts.gate import Gate, gated
 from pipeline.methods.parts.mixer import Mixer
 from pipeline.methods.parts.temporal import Temporal
 from pipeline.methods.parts.tensors import upper
@@ -43,6 +45,7 @@ class MvAdapter:
     - `norm_input`: a LayerNorm before the bottleneck (the released ActivityNet setting).
     - `clip_biases`: train CLIP's biases in the adapted towers too, which the published percentages include (mv_adapter.md 4).
     - `last_blocks`: only the last so many blocks of each tower have adapters, and biases only these and the norm behind; None is all.
+    - `anchor`: what stands for a frame (`Anchor`), and takes what comes of the frames: its CLS, or for the mean of patches all tokens.
     """
 
     paper: ClassVar[str] = "arXiv:2301.07868"
@@ -63,6 +66,7 @@ class MvAdapter:
     norm_input: bool = False
     clip_biases: bool = True
     last_blocks: int | None = None
+    anchor: str = later(chosen("auto", "cls", "patches"))
 
     @property
     def sees_time(self) -> bool:
@@ -75,14 +79,15 @@ class MvAdapter:
         tied = self._tied()
         if self.clip_biases:
             clip.unfreeze(lambda name: "bias" in name and any(has(name) for has in changed))
-        modules = nn.ModuleDict()
+        modules = nn.ModuleDict({"anchor": Anchor(clip, self.anchor, method="mv_adapter")} if self.video else {})
         factors = nn.ParameterList(nn.Parameter(torch.zeros(self.cmt_dim)) for _ in range(tied))
+        spread = self.video and modules["anchor"].kind == "patches"
         for tower in towers:
             adapters = nn.ModuleDict()
             for layer, _, hooks in tower.last(self.last_blocks):
                 # Towers of different depth are tied from the top, where the paper ties them.
                 rank = layer - (len(tower.hooks) - tied)
-                adapter = adapters[str(layer)] = self._adapter(tower, shape, gated=rank >= 0)
+                adapter = adapters[str(layer)] = self._adapter(tower, shape, gated=rank >= 0, spread=spread)
                 hooks.mlp.append(_hook(adapter, scale=self.scale, factor=factors[rank] if rank >= 0 else None))
             modules[tower.name] = adapters
         modules["factors"] = factors
@@ -110,7 +115,7 @@ class MvAdapter:
         if not (self.video or self.text):
             raise ValueError("mv_adapter: video and text are both false; adapt one of them, or use zero_shot")
 
-    def _adapter(self, tower: Tower, shape: Shape, *, gated: bool) -> "VideoAdapter | TextAdapter":
+    def _adapter(self, tower: Tower, shape: Shape, *, gated: bool, spread: bool) -> "VideoAdapter | TextAdapter":
         gate = Gate(self.cmt_position, self.cmt_dim, tower.width, self.middle) if gated else None
         if tower.name == "text":
             return TextAdapter(
@@ -119,7 +124,7 @@ class MvAdapter:
             )  # fmt: skip
         return VideoAdapter(
             tower.width, length=shape.num_frames, middle=self.middle, heads=self.heads, gate=gate, norm_input=self.norm_input,
-            temporal=self.temporal, calibrate=CALIBRATED[self.calibrate], cc=self.cc, pooled=tower.pooled,
+            temporal=self.temporal, calibrate=CALIBRATED[self.calibrate], cc=self.cc, spread=spread,
         )  # fmt: skip
 
 
@@ -137,26 +142,10 @@ def _hook(adapter: "VideoAdapter | TextAdapter", *, scale: float, factor: Tensor
     return change
 
 
-class Gate(nn.Module):
-    """Cross-modality tying, one tower's side: the shared factor (d,) -> a gain for one side of one weight (equation 4)."""
-
-    def __init__(self, position: str, dim: int, width: int, middle: int) -> None:
-        super().__init__()
-        self.position = position
-        self.proj = nn.Linear(dim, width if position in ("down_in", "up_out") else middle)
-
-    def forward(self, weight: Tensor, factor: Tensor, *, side: str) -> Tensor:
-        """A weight (out, in) of the `side` down or up -> the same, gated if this gate is for that side."""
-        if not self.position.startswith(side):
-            return weight
-        beta: Tensor = self.proj(factor)
-        return weight * (beta if self.position.endswith("_in") else beta[:, None])
-
-
 class VideoAdapter(nn.Module):
     """Bottleneck with temporal adaptation (sections 3.2 and 3.3): CLS tokens of all frames talk, patches pass straight through.
 
-    `pooled`: attention over all tokens reads the tower, so the patches' mean talks, and all tokens take what comes of it.
+    `spread`: the mean of the patches talks for them, and all tokens take what comes of it.
     """
 
     def __init__(
@@ -171,23 +160,23 @@ class VideoAdapter(nn.Module):
         temporal: str = "calibrated",
         calibrate: tuple[str, ...] = ("cls",),
         cc: bool = True,
-        pooled: bool = False,
+        spread: bool = False,
     ) -> None:
         super().__init__()
-        self.pooled = pooled
+        self.spread = spread
         self.norm_input = nn.LayerNorm(width) if norm_input else nn.Identity()
         self.bottleneck = Bottleneck(width, middle, activation="quick_gelu")
-        chosen = calibrate if temporal == "calibrated" else ()
+        weighed = calibrate if temporal == "calibrated" else ()
         mixed = temporal != "none"
-        self.temporal = Temporal(width, length=length, middle=middle, heads=heads, calibrate=chosen, cc=cc) if mixed else None
+        self.temporal = Temporal(width, length=length, middle=middle, heads=heads, calibrate=weighed, cc=cc) if mixed else None
         self.gate = gate
 
     def forward(self, u: Tensor, *, mask: Tensor, factor: Tensor | None = None, patches: int = 0) -> Tensor:
         """MLP outputs (B, T, L, D), the `patches` last, and the frame mask (B, T) -> the unscaled change, same shape."""
         down, up = self.bottleneck.down, self.bottleneck.up
-        gated_down, gated_up = _gated(self.gate, factor, down.weight, up.weight)
+        gated_down, gated_up = gated(self.gate, factor, down.weight, up.weight)
         h = quick_gelu(F.linear(self.norm_input(u), gated_down, down.bias))
-        if self.pooled:
+        if self.spread:
             return F.linear(self._spread(h, patches, mask), gated_up, up.bias)
         cls, grid = h[:, :, 0], h[:, :, 1:]
         if self.temporal is not None:
@@ -221,7 +210,7 @@ class TextAdapter(nn.Module):
     def forward(self, u: Tensor, *, factor: Tensor | None = None) -> Tensor:
         """MLP outputs (B, L, D) -> the unscaled change, same shape."""
         down, up = self.bottleneck.down, self.bottleneck.up
-        gated_down, gated_up = _gated(self.gate, factor, down.weight, up.weight)
+        gated_down, gated_up = gated(self.gate, factor, down.weight, up.weight)
         h = F.linear(self.norm_input(u), gated_down, down.bias)
         return F.linear(quick_gelu(self.words(h) if self.words is not None else h), gated_up, up.bias)
 
@@ -237,12 +226,6 @@ class Words(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         out: Tensor = self.mixer(self.norm(h + self.position[: h.shape[1]]))
         return out
-
-
-def _gated(gate: Gate | None, factor: Tensor | None, down: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    if gate is None or factor is None:
-        return down, up
-    return gate(down, factor, side="down"), gate(up, factor, side="up")
 
 
 METHOD = MvAdapter

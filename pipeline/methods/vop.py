@@ -5,8 +5,8 @@ for all frames; `vop_p` adds prompts for each position of a frame (equation 5), 
 (equations 6 to 8), `vop_f` joins all frames in the upper layers (equation 9); `vop_fp` and `vop_fc` are F with P or C below.
 Differs from the paper: the text prompts stand after the start-of-text token, where the released code has them, not before it. Sizes
 of P, C and F are those that give the printed parameter counts; starts that no source states are named in `Context` and below.
-Where attention over all tokens reads the tower, C takes the mean of a frame's patches for its CLS, and the pool reads no prompts; where a
-text has no end, prompts of the first layer have no positions.
+Where attention over all tokens reads the tower, C takes the mean of a frame's patches for its CLS (`anchor`), and the pool reads no
+prompts; where a text has no end, prompts of the first layer have no positions.
 Shapes: B videos, T frames, P patches, D width.
 """
 
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
 from pipeline.clip.tower import Flow, TokenHook
-from pipeline.config.parse import choose
+from pipeline.config.parse import choose, chosen, later
 from pipeline.methods import Shape
+from pipeline.methods.parts.anchor import Anchor
 from pipeline.methods.parts.context import MODELS, Context
 from pipeline.methods.parts.joined import see_all_frames
 from pipeline.methods.parts.prompts import drop, entry, insert, normal, prompt_text, prompt_upper_text
-from pipeline.methods.parts.space_time import anchor
 
 VARIANTS = {
     "vop": {},
@@ -40,7 +40,7 @@ class Vop:
     """`visual_prompts`, `text_prompts`: tokens a layer, 0 for none. `std` of their normal initialisation.
 
     - `specific`: none, position or context. `specific_prompts` of the visual prompts are then made for each frame, the rest is generic.
-    - `context`: bilstm, lstm or transformer, which makes the context-specific ones.
+    - `context`: bilstm, lstm or transformer, which makes the context-specific ones from what stands for each frame (`anchor`).
     - `function`: the layers from `shallow` (K^s) on see all frames of a video at once. None is two thirds of the layers, 8 of 12, or the
       first layer with prompts if that is higher.
     - `depth`: only the first layers have prompts, and the last of these flow on to the top. None is all layers.
@@ -61,6 +61,7 @@ class Vop:
     text_layout: str = "prefix"
     std: float = 0.02
     last_blocks: int | None = None
+    anchor: str = later(chosen("auto", "cls", "patches", "pool"))
 
     paper: ClassVar[str] = "arXiv:2211.12764"
     identity_at_init: ClassVar[bool] = False
@@ -143,13 +144,14 @@ class _Video:
         single, layers = min(shallow, depth) - first, len(clip.vision.blocks)
         own = method.specific_prompts if method.specific != "none" and single else 0
         self.generic = self.table = self.context = None
-        self.cls, self.pooled = clip.vision.cls, clip.vision.pooled
+        self.cls = clip.vision.cls
         if single and number > own:
             self.generic = _table(adapter, "visual_prompts", single, number - own, width, std=std)
         if own and method.specific == "position":
             self.table = _table(adapter, "position_prompts", single, shape.num_frames, own, width, std=std)
         if own and method.specific == "context":
             self.context = adapter.context = Context(method.context, width, number=own, num_frames=shape.num_frames)
+            self.anchor = adapter.anchor = Anchor(clip, method.anchor, method="vop")
         for row, layer in enumerate(range(first, first + single)):
             entry(clip.vision, layer).append(self._put(row))
             if layer + 1 < depth or depth == layers:
@@ -169,7 +171,7 @@ class _Video:
             if self.table is not None:
                 parts.append(self.table[row, : flow.num_frames].repeat(len(flow.frames), 1, 1))
             if self.context is not None:
-                frames = anchor(tokens, flow, pooled=self.pooled).unflatten(0, (-1, flow.num_frames))
+                frames = self.anchor(tokens, flow).unflatten(0, (-1, flow.num_frames))
                 parts.append(self.context(frames, flow).flatten(0, 1))
             return insert(tokens, torch.cat(parts, dim=1), at=self.cls)
 

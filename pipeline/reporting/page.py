@@ -96,11 +96,17 @@ def _facts(results: Sequence[Result]) -> list[tuple[str, str]]:
         ("Dataset", f"{m['dataset']}, {m['gallery']:,} videos, {m['queries']:,} captions"),
         ("Gallery", f"{str(m['gallery_hash'])[:12]} (missing list {str(m['missing_hash'])[:12]})"),
         ("Backbone", each([f"{r.metrics['backbone']} {str(r.metrics['backbone_digest'])[:12]}" for r in results])),
-        ("CLIP parameters", each([count(r.cost["backbone_parameters"]) for r in results])),
+        ("CLIP parameters", each([_sizes(r.cost) for r in results])),
         ("Commit", each([_commit(r["commit"]) for r in records])),
         ("Device", each([r["device"] for r in records])),
         ("Software", each([", ".join(f"{n} {r['versions'][n]}" for n in ("torch", "open_clip_torch")) for r in records])),
     ]
+
+
+def _sizes(cost: dict[str, Any]) -> str:
+    """The parameters of CLIP, and those of its towers where the run has counted them."""
+    whole, towers = count(cost["backbone_parameters"]), cost.get("tower_parameters")
+    return whole if towers is None else f"{whole}, {count(towers)} without the token table"
 
 
 def _commit(commit: str) -> str:

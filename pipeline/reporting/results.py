@@ -23,7 +23,8 @@ NEEDED = {
     "train.json": "status epochs selected_epoch record",
 }
 MEASURED = ("t2v_R1", "t2v_R5", "t2v_R10", "t2v_MdR", "t2v_MnR", "v2t_R1", "RSum", "probe")
-COUNTED = ("trainable", "share", "dead", "checkpoint_bytes", "macs_per_video")
+COUNTED = ("trainable", "share", "tower_share", "dead", "checkpoint_bytes", "macs_per_video")
+LATER = ("tower_share",)  # which a cost.json from before has not: then nothing was measured
 TIMED = ("train_peak_bytes", "train_videos_per_second", "embed_videos_per_second")
 
 
@@ -78,7 +79,7 @@ def _gallery(result: Result) -> str:
 def table(results: Sequence[Result]) -> pd.DataFrame:
     """One row a (dataset, backbone, method): means over seeds, zero-shot first, then by trainable parameters.
 
-    Recalls, R-Sum (both directions), probe and share are in percent; `<column>_std` is the sample deviation, NaN for one
+    Recalls, R-Sum (both directions), probe and shares are in percent; `<column>_std` is the sample deviation, NaN for one
     seed; `t2v_R1_low` and `_high` are the confidence interval of a single seed, NaN for more. What a run did not
     measure is NaN. Raises ValueError for a seed given twice, or seeds of one method that train different counts.
     """
@@ -116,7 +117,7 @@ def _values(result: Result) -> dict[str, float | None]:
     m, probe = result.metrics, result.metrics["probe"]
     values = {f"t2v_{name}": m["t2v"][name] for name in ("R1", "R5", "R10", "MdR", "MnR")} | {"v2t_R1": m["v2t"]["R1"]}
     values |= {"RSum": m["t2v"]["RSum"] + m["v2t"]["RSum"], "probe": probe["accuracy"] if probe else None}
-    values |= {name: result.cost[name] for name in COUNTED + TIMED}
+    values |= {name: result.cost.get(name) if name in LATER else result.cost[name] for name in COUNTED + TIMED}
     if not result.train["epochs"]:  # what was never trained has no training speed, whatever a clock said
         values |= {"train_peak_bytes": None, "train_videos_per_second": None}
     return values
@@ -146,6 +147,7 @@ COLUMNS = (
     Column("probe", "Time", "Probe", "temporal probe, %; 50 is chance", tenth),
     Column("trainable", "Trained", "Params", "parameters trained that can matter", count, True),
     Column("share", "Trained", "% of CLIP", "trained parameters as a share of the backbone's", significant, True),
+    Column("tower_share", "Trained", "% of towers", "the same without the token table, which is most of some backbones", significant, True),
     Column("dead", "Trained", "Dead", "parameters stored that can never matter", count),
     Column("checkpoint_bytes", "Trained", "File", "size of the checkpoint", size, True),
     Column("macs_per_video", "Cost", "GMACs", "10⁹ multiply-adds to embed a video", giga, True),

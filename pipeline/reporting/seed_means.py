@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
+
 from pipeline.reporting import results as report
 
 DIRECTIONS = {"t2v": ("R1", "R5", "R10", "MdR", "MnR"), "v2t": ("R1", "R5", "R10", "MdR", "MnR")}
@@ -32,9 +34,14 @@ def evaluation(results: Sequence[report.Result]) -> dict[str, Any]:
         "seeds": len(results),
         "RSum": round(float(row["RSum"]), 4),
         "probe": None if math.isnan(row["probe"]) else round(float(row["probe"]), 4),
-        "cost": {name: float(row[name]) if name == "share" else int(row[name]) for name in report.COUNTED},
+        "cost": {name: float(row[name]) if name.endswith("share") else int(row[name]) for name in _known(row)},
         "scored": scored.hexdigest()[:16],
     }
+
+
+def _known(row: "pd.Series[Any]") -> list[str]:
+    """The counts that the runs have: those from before a column came lack it."""
+    return [name for name in report.COUNTED if not math.isnan(row[name])]
 
 
 def _mean(results: Sequence[report.Result], way: str, name: str) -> float:

@@ -50,14 +50,16 @@ def main() -> None:
 def _counts(args: argparse.Namespace, _: Params, shape: Shape) -> dict[str, Any]:
     """Print and return what each candidate costs."""
     wanted = table.candidates(protocols.canonical(args.dataset), named=args.method)
-    clip = _plain(args.backbone)
-    found, refused = table.rows(clip, track(wanted, total=len(wanted), label="cost"), shape=shape)
+    bar = track(wanted, total=len(wanted), label="cost")
+    make = partial(_plain, args.backbone)
+    found, refused = table.unfilled(make, bar, shape=shape) if args.meta else table.rows(make(), bar, shape=shape)
     _refuse_nothing(args, found, refused)
-    total = sum(p.numel() for p in clip.model.parameters())
-    print(f"{args.backbone}, {total:,} parameters; {args.dataset}: {shape.num_frames} frames, {shape.num_words} words")
+    whole, towers = found[0]["backbone_parameters"], found[0]["tower_parameters"]
+    shown = f"{args.dataset}: {shape.num_frames} frames, {shape.num_words} words"
+    print(f"{args.backbone}, {whole:,} parameters, of them {towers:,} of the towers; {shown}")
     print(table.to_text(found), end="")
     _print_refused(refused)
-    return {"clip_parameters": total, "rows": found, "refused": refused}
+    return {"clip_parameters": whole, "tower_parameters": towers, "rows": found, "refused": refused}
 
 
 def _memory(args: argparse.Namespace, params: Params, shape: Shape) -> dict[str, Any]:
@@ -135,6 +137,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--method", nargs="+", default=[], help="methods or recipes; without it all, for the memory all methods")
     parser.add_argument("--frames", type=int, help="other frames a video than the dataset's")
     parser.add_argument("--words", type=int, help="other tokens a caption than the dataset's")
+    parser.add_argument("--meta", action="store_true", help="count on tensors without numbers: no memory, and no dead parameters")
     parser.add_argument("--batch", type=int, help="pairs of a step, whose memory is counted; without it train.batch")
     parser.add_argument("--memory", nargs="+", help="of a device, such as 80GB or 40GiB: which settings make a step fit")
     parser.add_argument("--precision", nargs="+", help="as train.precision, auto is bfloat16; several are a row each")

@@ -52,7 +52,7 @@ def prepare(settings: Training, files: tuple[Files, Files], *, seed: int, device
         "processes": team.size,
         "precision": precision(train.precision, place),
     }
-    header = _header(settings, clip, about, config=dict(vars(method)), seed=seed)
+    header = _header(settings, clip, about, config=stated(method), seed=seed)
     return Job(clip, data, train, place, team, about, header, _fingerprint(header, about | {"device": place.type}))
 
 

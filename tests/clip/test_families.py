@@ -18,6 +18,7 @@ from pipeline.config.parse import stated
 from pipeline.config.schema import Backbone, Train
 from pipeline.config.settings import Sampling, text
 from pipeline.inputs.stores import refuse_pictures
+from pipeline.methods.parts.anchor import Anchor
 from pipeline.training.loss import pairwise
 from tests.conftest import make_batch, small_clip
 from tests.methods.cases import SHAPE
@@ -82,6 +83,77 @@ def test_prompts_stand_before_the_patches_have_no_place_in_the_grid_and_are_not_
     seen = seen + pool.mlp(pool.ln_2(seen))
     wanted = seen if visual.proj is None else visual.proj(seen)
     torch.testing.assert_close(clip.encode_frames(frames, mask=mask).flatten(0, 1), wanted, atol=2e-5, rtol=1e-4)
+
+
+TWO = Flow(num_frames=2, read=torch.zeros(1), patches=4)
+
+
+@pytest.mark.parametrize(("family", "auto"), [("plain", "cls"), ("siglip", "patches"), ("pe", "patches")])
+@torch.no_grad()
+def test_what_stands_for_a_frame_is_where_it_is_read_or_the_mean_of_its_patches(family, auto):
+    clip = small_clip(family=family)
+    cls, before = torch.rand(2, clip.vision.cls, 32), len(dict(clip.named_parameters()))
+    prompts, patches = torch.rand(2, 3, 32), torch.rand(2, 4, 32)
+    tokens = torch.cat([cls, prompts, patches], dim=1)
+    found = {kind: Anchor(clip, kind, method="m") for kind in ("auto", "patches")}
+    torch.testing.assert_close(found["patches"](tokens, TWO), patches.mean(1))
+    assert torch.equal(found["auto"](tokens, TWO), Anchor(clip, auto, method="m")(tokens, TWO))
+    if clip.vision.cls:
+        assert torch.equal(Anchor(clip, "cls", method="m")(tokens, TWO), cls[:, 0])
+    if clip.vision.pooled:
+        visual, pool = clip.model.visual, Anchor(clip, "pool", method="m")
+        assert torch.equal(pool(tokens, TWO), visual.attn_pool(visual.ln_post(torch.cat([cls, patches], dim=1))))
+        assert not list(pool.parameters()) and len(dict(clip.named_parameters())) == before
+
+
+@pytest.mark.parametrize(
+    ("family", "run", "anchor", "message"),
+    [
+        ("siglip", "vop_fc", "cls", "vop: anchor is cls, but small-siglip has no CLS token; leave it out, which takes the mean"),
+        ("siglip", "mv_adapter", "cls", "mv_adapter: anchor is cls, but small-siglip has no CLS token"),
+        ("plain", "vop_c", "pool", "vop: anchor is pool, but small is read at its CLS token and has no pool; leave it out"),
+    ],
+)
+def test_an_anchor_that_is_not_there_is_refused_in_one_sentence(family, run, anchor, message):
+    with pytest.raises(ValueError, match=message):
+        methods.attach(small_clip(family=family), methods.load(run, config={"anchor": anchor}), shape=SHAPE)
+
+
+def test_projections_that_are_not_there_cannot_be_trained():
+    clip = small_clip(family="siglip")
+    clip.model.text_projection = None
+    with pytest.raises(ValueError, match="which is 'proj', but small-siglip has no such tensor; train others of it"):
+        methods.attach(clip, methods.load("proj", config={}), shape=SHAPE)
+
+
+@pytest.mark.parametrize(("family", "runs"), [("pe", methods.names()), ("siglip", ["vop", "vop_p", "vop_c", "vop_fc", "mv_adapter"])])
+def test_on_another_family_as_much_is_attached_to_frames_as_the_papers_count(family, runs):
+    def attached(run, family):
+        clip = methods.attach(small_clip(family=family), methods.load(run, config={}), shape=SHAPE)
+        return {name: p.shape for name, p in clip.adapter.named_parameters() if runs == methods.names() or not name.startswith("text")}
+
+    for run in runs:
+        assert attached(run, family) == attached(run, "plain"), run
+
+
+@torch.no_grad()
+def test_where_a_pool_reads_mv_adapter_adds_what_comes_of_the_mean_of_patches_to_all_tokens():
+    clip = small_clip(family="pe")
+    methods.attach(clip, methods.load("mv_adapter", config={"cmt_position": "none"}), shape=SHAPE)
+    adapter, u, mask = clip.adapter["vision"]["0"], torch.rand(2, 3, 5, 32), torch.ones(2, 3, dtype=torch.bool)
+    torch.nn.init.normal_(adapter.bottleneck.up.weight)
+    down = adapter.bottleneck.down(u)
+    h = down * torch.sigmoid(1.702 * down)
+    change, _ = adapter.temporal(h[:, :, 1:].mean(2), h[:, :, 1:], mask=mask)
+    torch.testing.assert_close(adapter(u, mask=mask, patches=4), adapter.bottleneck.up(h + change[:, :, None]))
+
+
+@pytest.mark.parametrize("run", ["vop_c", "mv_adapter"])
+def test_an_adapter_says_its_anchor_only_where_one_was_chosen(run):
+    assert "anchor" not in stated(methods.load(run, config={}))
+    assert stated(methods.load(run, config={"anchor": "patches"}))["anchor"] == "patches"
+    with pytest.raises(ValueError, match=r"methods.mv_adapter.config: anchor is 'pool'; choose one of auto, cls, patches"):
+        methods.load("mv_adapter", config={"anchor": "pool"})
 
 
 @torch.no_grad()

@@ -5,8 +5,10 @@ import torch
 
 from pipeline import methods
 from pipeline.adapters import checkpoint
+from pipeline.clip import FrozenClip, build
 from pipeline.config import recipes
 from pipeline.cost import table
+from pipeline.cost.measure import shares
 from tests.conftest import small_clip
 from tests.cost.attached import LONG, MSRVTT, attach
 from tests.methods.cases import SHAPE
@@ -63,6 +65,7 @@ def test_full_fine_tuning_trains_all_of_clip_and_clip4clip_leaves_its_embeddings
     for clip, total in ((base_clip, CLIP_B32), (b16_clip, CLIP_B16)):
         assert counted(attach(clip, "full_finetune"))[1] == total
         assert table.by_tower(clip.trained())["shared"] == 1  # the temperature
+        assert shares(clip, clip.trained())["tower_share"] == 100  # without the token table above the line, too
         assert counted(attach(clip, "clip4clip_full"))[1] == 123_540_993
         clip.detach_all()
 
@@ -135,10 +138,46 @@ def test_a_row_has_it_all_and_leaves_clip_as_it_was(base_clip):
         ("vop@release", 122_880, 12 * 4 * 512),
     ]
     assert found[0]["share"] == pytest.approx(2.362, abs=5e-4) and found[0]["shared"] == 64
+    assert found[0]["tower_share"] == round(100 * 3_572_736 / (CLIP_B32 - 49_408 * 512), 4)
     assert found[1]["dead_by_tensor"] == {"adapter.text_prompts": 12 * 4 * 512}
     assert not base_clip.trained() and not base_clip.vision.embedding
     for name, p in base_clip.model.named_parameters():
         assert not p.requires_grad and p.grad is None and torch.equal(p, before[name]), name
+
+
+# Rank 8 on the fused projection (w -> 3 w) of attention is 8 (w + 3 w) a layer, and 8 prompts are 8 w, for a tower of width w.
+# are 8 w. SigLIP 2 B/16: 12 layers of 768 in both towers. PE-Core B/16: 12 of 768 in vision, 24 of 1024 in text. Their token tables:
+# 256,000 words of 768, 49,408 of 1024.
+OTHERS = {
+    "ViT-B-16-SigLIP2": (64, 375_187_970, 256_000 * 768, {"lora": 2 * 12 * 8 * 4 * 768, "vop": 2 * 12 * 8 * 768}),
+    "PE-Core-B-16": (24, 447_660_545, 49_408 * 1024, {"lora": 8 * 4 * (12 * 768 + 24 * 1024), "vop": 8 * (12 * 768 + 24 * 1024)}),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_on_towers_without_numbers_methods_train_what_follows_from_their_widths(name):
+    words, whole, table_of_words, wanted = OTHERS[name]
+    with torch.device("meta"):
+        clip = FrozenClip(build(name), name=name)
+        for run, number in wanted.items():
+            found = shares(clip, attach(clip, run, shape=methods.Shape(12, words)).trained())
+            assert (found["trainable"], found["backbone_parameters"]) == (number, whole)
+            assert found["tower_parameters"] == whole - table_of_words
+            assert found["tower_share"] == round(100 * number / (whole - table_of_words), 4) > found["share"]
+
+
+def test_without_numbers_all_is_counted_as_with_them_but_what_is_dead():
+    wanted, shape = table.candidates("motion", named=["vop_f", "clip4clip_full"]), methods.Shape(2, 32)
+    (filled, _), (unfilled, _) = table.rows(tiny(), wanted[:1], shape=shape), table.unfilled(tiny, wanted, shape=shape)
+    assert unfilled[0] == filled[0] | table.UNKNOWN
+    whole, words, others = unfilled[1]["backbone_parameters"], 49_408 * 128, 3 * 16**2 * 128 + 128 + 16 * 128 + 32 * 128 + 1
+    assert unfilled[1]["trainable"] == whole - words - others  # patches with a bias, positions of both towers, the bias of the sigmoid
+    assert [line.split()[2] for line in table.to_text(unfilled).splitlines()[1:]] == ["\u2013"] * 2
+
+
+def tiny():
+    """With a pool, whose query is trained."""
+    return FrozenClip(build("clip-tiny-siglip"), name="clip-tiny-siglip")
 
 
 def test_equal_settings_are_one_row_and_equal_costs_too():

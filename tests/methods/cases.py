@@ -52,6 +52,7 @@ OPTIONS = {
         {"clip_biases": False},
         {"last_blocks": 1, "cmt_layers": 1},
         {"last_blocks": 2, "calibrate": "both"},
+        {"anchor": "patches"},
     ],
 }
 # Of these, what touches the token that stands for a frame, is read at the end, or has a place in the grid: run on other families too.
@@ -68,6 +69,8 @@ ANCHORED = {
         {"last_blocks": 1, "cmt_layers": 1},
     ],
 }
+# And what a family alone has.
+OWN = {"pe": [("mv_adapter", {"anchor": "cls"}), ("vop_c", {"anchor": "pool"})]}
 # They need a tower that is read at CLS, and refuse another.
 CLS_ALONE = ("discovla", "tempme")
 # What these train is not chosen block by block: they refuse `last_blocks`.
@@ -82,10 +85,11 @@ def last():
 
 
 def cases(family="plain"):
-    """(name, config) of all of them, or on another family of each method as it is, and of the options in ANCHORED."""
+    """(name, config) of all of them, or on another family of each method as it is, and of the options in ANCHORED and OWN."""
     if family != "plain":
         assert all(config in OPTIONS[name] for name, configs in ANCHORED.items() for config in configs)
-        return [(name, config) for name in methods.names() if name not in CLS_ALONE for config in ({}, *ANCHORED.get(name, []))]
+        there = [name for name in methods.names() if name not in CLS_ALONE]
+        return [(name, config) for name in there for config in ({}, *ANCHORED.get(name, []))] + OWN.get(family, [])
     named = [(name, config) for name in methods.names() for config in ({}, *OPTIONS.get(name, []))]
     return named + [case for case in last() if case not in named]
 

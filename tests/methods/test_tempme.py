@@ -258,9 +258,9 @@ def test_too_few_blocks_and_towers_that_are_not_read_at_cls_are_refused():
         methods.attach(small_clip(layers=2), methods.load("tempme", config={}), shape=SHAPE)
     for run in ("tempme", "discovla"):
         for family in ("siglip", "pe"):
-            with pytest.raises(ValueError, match=f"^{run} acts on the CLS token .* small-{family} reads .* use a CLIP that is read at CLS"):
+            with pytest.raises(ValueError, match=f"^{run}: small-{family} reads a frame by attention .*; use a CLIP that is read at CLS"):
                 methods.attach(small_clip(family=family), methods.load(run, config={}), shape=SHAPE)
         clip = small_clip()
         clip.model.visual.rotary = torch.zeros(4, 32)
-        with pytest.raises(ValueError, match=f"^{run} .* but small rotates keys by their place; use a plain ViT"):
+        with pytest.raises(ValueError, match=f"^{run}: small rotates keys by their place in the grid, .*; use a plain ViT"):
             methods.attach(clip, methods.load(run, config={}), shape=SHAPE)

@@ -126,7 +126,7 @@ def test_the_page_marks_all_that_are_alike_and_none_where_that_is_everybody(runs
 def test_ranks_and_speeds_are_never_bold_and_costs_are_for_the_smallest(runs):
     df = report.table(runs)
     named = {column.name: page._bold(df, column, []) for column in report.COLUMNS}
-    assert {name for name, labels in named.items() if labels} == {"trainable", "share"}
+    assert {name for name, labels in named.items() if labels} == {"trainable", "share", "tower_share"}
     assert named["trainable"] == {"small"}
 
 

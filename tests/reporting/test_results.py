@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.config.schema import Score
 from pipeline.core import formatting
 from pipeline.evaluation import embeddings
-from pipeline.reporting import charts, examples, page, plots
+from pipeline.reporting import charts, examples, page, plots, seed_means
 from pipeline.reporting import results as report
 from pipeline.stages import guarded
 from pipeline.stages import report as command
@@ -44,6 +44,7 @@ def write_run(root, method, seed, **metrics):
         )
     )
     cost = {"trainable": trainable, "dead": 0, "dead_names": [], "backbone_parameters": 4_000_000, "share": trainable / 4e4}
+    cost |= {"tower_parameters": 2_000_000, "tower_share": trainable / 2e4}
     cost |= {"checkpoint_bytes": 1_234_567, "macs_per_video": 4_410_000_000, "macs_per_caption": 1, "train_peak_bytes": 1}
     cost |= {"train_videos_per_second": 3.0, "train_seconds": 1.0, "embed_videos_per_second": 7.0 + seed}
     (folder / "cost.json").write_text(json.dumps(cost))
@@ -192,6 +193,20 @@ def test_seeds_that_train_different_counts_are_not_averaged(world, tmp_path):
     (folder / "cost.json").write_text(json.dumps(cost))
     with pytest.raises(ValueError, match=r"trains 1000 parameters and .* 999"):
         report.table([*load(world, "small", seeds=(0,)), report.load_result(folder)])
+
+
+def test_runs_from_before_the_towers_were_counted_show_no_share_of_them(world, tmp_path):
+    folder = write_run(tmp_path, "small", 0)
+    cost = json.loads((folder / "cost.json").read_text())
+    old = {key: value for key, value in cost.items() if not key.startswith("tower_")}
+    (folder / "cost.json").write_text(json.dumps(old))
+    results = [report.load_result(folder)]
+    row = report.table(results).iloc[0]
+    column = next(column for column in report.COLUMNS if column.name == "tower_share")
+    assert report.cell(row, column) == "\u2013" and dict(page._facts(results))["CLIP parameters"] == "4.00 M"
+    assert report.cell(report.table(load(world)).iloc[1], column) == "0.0500"
+    assert dict(page._facts(load(world)))["CLIP parameters"] == "4.00 M, 2.00 M without the token table"
+    assert seed_means._known(row) == [name for name in report.COUNTED if name != "tower_share"]  # a file of DVC stays what it was
 
 
 def test_a_dataset_without_directed_captions_has_no_probe(tmp_path):

@@ -36,13 +36,14 @@ def test_the_command_prints_a_table_and_writes_json(command, tmp_path, monkeypat
     named = ("--method", "ln", "zero_shot", "--json", str(tmp_path / "a.json"))
     code, said, errors = command("--backbone", "clip-tiny", "--dataset", "msrvtt", "--frames", "3", *named)
     assert code == 0, errors
-    assert said[0] == "clip-tiny, 8,048,641 parameters; msrvtt: 3 frames, 32 words"
+    assert said[0] == "clip-tiny, 8,048,641 parameters, of them 1,724,417 of the towers; msrvtt: 3 frames, 32 words"
     assert [line.split()[0] for line in said[1:]] == ["method", "ln", "zero_shot"]
     written = json.loads((tmp_path / "a.json").read_text())
     rows = written.pop("rows")
     assert [(row["method"], row["trainable"], row["vision"]) for row in rows] == [("ln", 4864, 2560), ("zero_shot", 0, 0)]
+    assert (rows[0]["share"], rows[0]["tower_share"]) == (0.0604, 0.2821)  # of 8,048,641, and without 49,408 words of 128
     about = {"backbone": "clip-tiny", "dataset": "msrvtt", "frames": 3, "words": 32}
-    assert written == about | {"clip_parameters": 8_048_641, "refused": {}}
+    assert written == about | {"clip_parameters": 8_048_641, "tower_parameters": 1_724_417, "refused": {}}
 
 
 @pytest.mark.parametrize(("dataset", "frames", "words"), [("motion", 4, 24), ("msvd", 12, 32), ("DiDeMo", 64, 64)])

@@ -70,6 +70,7 @@ def test_costs_name_what_was_trained(finished):
     assert costs["full_finetune"]["trainable"] == costs["full_finetune"]["backbone_parameters"]
     # Words that never occur get no gradient; no other tensor is dead.
     assert costs["full_finetune"]["dead_names"] == ["clip.positional_embedding", "clip.token_embedding.weight"]
+    assert costs["full_finetune"]["tower_share"] == 100 and costs["vop"]["tower_share"] > 4 * costs["vop"]["share"]
     assert costs["vop"]["macs_per_video"] > costs["zero_shot"]["macs_per_video"] > 0
 
 

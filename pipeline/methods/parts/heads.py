@@ -28,8 +28,8 @@ def refuse_other_reads(clip: FrozenClip, name: str) -> None:
     """ValueError for a tower that is not read at CLS, or whose attention knows where in the grid a patch stands."""
     if clip.vision.pooled or not clip.vision.cls:
         raise ValueError(
-            f"{name} acts on the CLS token that a frame is read at, but {clip.name} reads a frame by attention over all its tokens; "
-            "use a CLIP that is read at CLS"
+            f"{name}: {clip.name} reads a frame by attention over all its tokens, and not at CLS, which the method acts on; use a CLIP "
+            "that is read at CLS"
         )
     if getattr(clip.model.visual, "rotary", None) is not None:
-        raise ValueError(f"{name} has no place in the grid for its tokens, but {clip.name} rotates keys by their place; use a plain ViT")
+        raise ValueError(f"{name}: {clip.name} rotates keys by their place in the grid, which the method has none for; use a plain ViT")

@@ -16,11 +16,6 @@ def side(patches: int) -> int:
     return length
 
 
-def anchor(tokens: Tensor, flow: Flow, *, pooled: bool) -> Tensor:
-    """Tokens (N, L, D) -> what stands for each frame (N, D): CLS, or the mean of its patches in a tower that is not read at CLS."""
-    return tokens[:, -flow.patches :].mean(dim=1) if pooled else tokens[:, 0]
-
-
 class SpaceTime(nn.Module):
     """Patches (B, T, P, D) -> a change of them: down, depthwise convolution over (T, H, W), activation, up.
 
