@@ -92,7 +92,8 @@ def test_a_store_that_the_method_may_not_use_is_one_sentence(method, train, sent
 EXTRA = {"motion": "frames.csv"}
 
 
-def test_a_file_of_captions_of_frames_sets_the_method_that_reads_them():
+def test_a_file_of_captions_of_frames_sets_the_method_that_reads_them(monkeypatch):
+    monkeypatch.setattr(plan, "_ask", in_this_process)
     params = check(
         PARAMS | {"methods": PARAMS["methods"] | {"discovla": {"captions_extra": EXTRA}, "discovla@plain": {"train": {"lr": 1}}}}
     )
@@ -119,7 +120,8 @@ def test_a_file_of_captions_of_frames_sets_the_method_that_reads_them():
         ),
     ],
 )
-def test_captions_of_frames_that_are_asked_for_and_not_given_are_one_sentence(run, entry, sentence):
+def test_captions_of_frames_that_are_asked_for_and_not_given_are_one_sentence(monkeypatch, run, entry, sentence):
+    monkeypatch.setattr(plan, "_ask", in_this_process)
     assert re.search(sentence, chosen(**{run: entry})[run, "motion"].problem)
 
 
