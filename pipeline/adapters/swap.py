@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.batch import Batch
 from pipeline.clip.tower import BlockHooks, TokenHook
 
 
@@ -20,6 +21,8 @@ class Attached:
     frame_head: list[Callable[[Tensor, Tensor], Tensor]]
     text_head: list[Callable[[Tensor], Tensor]]
     query_temperature: float | None
+    losses: list[Callable[[Batch], Tensor]]
+    extra_captions: bool
 
 
 def take(clip: FrozenClip) -> Attached:
@@ -36,6 +39,8 @@ def take(clip: FrozenClip) -> Attached:
         frame_head=clip.frame_head,
         text_head=clip.text_head,
         query_temperature=clip.query_temperature,
+        losses=clip.losses,
+        extra_captions=clip.extra_captions,
     )
     for name, parameter in own.items():
         parameter.data = clip.originals[name]
@@ -58,3 +63,4 @@ def put(clip: FrozenClip, held: Attached) -> None:
         tower.pixels, tower.embedding, tower.hooks = hooks
     clip.unfrozen, clip.adapter = held.unfrozen, held.adapter
     clip.frame_head, clip.text_head, clip.query_temperature = held.frame_head, held.text_head, held.query_temperature
+    clip.losses, clip.extra_captions = held.losses, held.extra_captions

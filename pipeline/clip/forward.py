@@ -46,13 +46,24 @@ def frames_at(level: int, seen: Tensor, visual: Any, tower: Tower, *, mask: Tens
     return out
 
 
-def text_at(level: int, ids: Tensor, said: Tensor | None, model: nn.Module, tower: Tower, *, start: int, kind: torch.dtype) -> Tensor:
+def text_at(
+    level: int,
+    ids: Tensor,
+    said: Tensor | None,
+    model: nn.Module,
+    tower: Tower,
+    *,
+    start: int,
+    kind: torch.dtype,
+    mask: Tensor | None = None,
+) -> Tensor:
     """Captions with token ids (B, L) at `level`, computed in `kind` from those at level `start` (`said`, None for level 0).
 
-    Tokens (B, L, D), the tokens that are read (B, D), features (B, E).
+    Tokens (B, L, D), the tokens that are read (B, D), features (B, E). With a `mask` (B, T) these are B*T captions of frames, which hooks
+    can tell from single captions by it.
     """
     clip: Any = model
-    flow = Flow(num_frames=1, read=architecture.read_at(ids, clip))
+    flow = Flow(num_frames=1 if mask is None else mask.shape[1], read=architecture.read_at(ids, clip), frame_mask=mask)
     if said is None:
         assert start == 0, "above level 0 there is something to start from"
         tokens = clip.token_embedding(ids).to(kind)

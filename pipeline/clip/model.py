@@ -3,7 +3,6 @@
 Shapes: B videos or captions, T frames, N = B*T, L tokens, D width, E embedding.
 """
 
-import hashlib
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,14 +13,14 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from pipeline.clip import architecture, forward, kept_once, table, tokens
+from pipeline.clip import architecture, forward, kept_once, table, tokens, weights
+from pipeline.clip.batch import Batch
 from pipeline.clip.blocks import Trunk
 from pipeline.clip.preprocessing import Preprocessing
 from pipeline.clip.tower import Tower
 from pipeline.config.parse import choose
 
 OPENAI = Preprocessing(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
-PIECE = 2**24  # numbers that are hashed at a time
 LOG_100 = math.log(100)  # where CLIP stops its logit scale
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What makes features of the last tokens, and the temperature: little work, of which similarities are made directly.
@@ -45,7 +44,7 @@ class FrozenClip(nn.Module):
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         self.name = name
-        self.digest = _digest(model)
+        self.digest = weights.digest(model)
         self.image_size = int(model.visual.image_size[0])
         self.context_length = int(model.context_length)
         visual, whole = model.visual, architecture.whole_rows(model)
@@ -75,6 +74,7 @@ class FrozenClip(nn.Module):
 
         `frame_head` changes frame features (B, T, E) under their mask (B, T), `text_head` text features (B, E). With a
         `query_temperature` a video's frames are weighed anew by each caption (`similarity.query_scores`), else they are averaged.
+        `losses` are added to that of a training; with `extra_captions` it reads a caption of each frame as well.
         """
         self.vision.clear()
         self.text.clear()
@@ -83,6 +83,8 @@ class FrozenClip(nn.Module):
         self.frame_head: list[Callable[[Tensor, Tensor], Tensor]] = []
         self.text_head: list[Callable[[Tensor], Tensor]] = []
         self.query_temperature: float | None = None
+        self.losses: list[Callable[[Batch], Tensor]] = []
+        self.extra_captions = False
 
     @torch.no_grad()
     def compute_in(self, precision: str) -> None:
@@ -198,19 +200,23 @@ class FrozenClip(nn.Module):
         with self._computing():
             return forward.frames_at(level, seen, self.model.visual, self.vision, mask=mask, start=start)
 
-    def encode_text(self, ids: Tensor, said: Tensor | None = None, *, start: int = 0) -> Tensor:
-        """Token ids (B, L), L at most the context length -> text features (B, E), not normalised; from `said` at level `start` on."""
-        features = self.text_at(self.text.top + 1, ids, said, start=start)
+    def encode_text(self, ids: Tensor, said: Tensor | None = None, *, start: int = 0, mask: Tensor | None = None) -> Tensor:
+        """Token ids (B, L), L at most the context length -> text features (B, E), not normalised; from `said` at level `start` on.
+
+        With a `mask` (B, T) the rows are B*T captions of the frames of videos.
+        """
+        features = self.text_at(self.text.top + 1, ids, said, start=start, mask=mask)
         with self._computing():
             for head in self.text_head:
                 features = head(features)
         return features.to(self.mean.dtype)
 
-    def text_at(self, level: int, ids: Tensor, said: Tensor | None = None, *, start: int = 0) -> Tensor:
+    def text_at(self, level: int, ids: Tensor, said: Tensor | None = None, *, start: int = 0, mask: Tensor | None = None) -> Tensor:
         """Captions at a level of the text tower (`forward.text_at`), computed from those at level `start`."""
         kind = self.mean.dtype if start >= self.text.top else self.stream
         with self._computing():
-            return forward.text_at(level, ids, None if said is None else said.to(kind), self.model, self.text, start=start, kind=kind)
+            said = None if said is None else said.to(kind)
+            return forward.text_at(level, ids, said, self.model, self.text, start=start, kind=kind, mask=mask)
 
 
 def _refuse_unknown_towers(model: nn.Module, name: str) -> None:
@@ -231,16 +237,3 @@ def _refuse_unknown_towers(model: nn.Module, name: str) -> None:
     found = [what for what, present in odd.items() if present]
     if found:
         raise ValueError(f"backbone {name} has {', '.join(found)}, which the block loop does not reproduce")
-
-
-def _digest(model: nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and bytes of all weights in float32; "" for an architecture without any."""
-    if next(model.parameters()).is_meta:
-        return ""
-    total = hashlib.sha256()
-    for key, value in sorted(model.state_dict().items()):
-        kind = torch.float32 if value.is_floating_point() else value.dtype
-        total.update(f"{key} {kind} {tuple(value.shape)}".encode())
-        for part in value.detach().cpu().flatten().split(PIECE):
-            total.update(part.to(kind).numpy().tobytes())
-    return total.hexdigest()

@@ -20,10 +20,10 @@ from pipeline.clip.kept_once import LayerNorm, add_and_norm
 class Flow:
     """One pass through a tower, as far as hooks may know it.
 
-    `frame_mask` (B, T) is True for real frames, which come first (vision). `read` (B,) is the token that is read out: 0 or the
-    end of text. `attn_mask` is of the whole pass, as for `attend`; None is full attention. `num_frames` is T, 1 for text. `patches` of a
-    frame are its last tokens; `rotary` are their positions in every attention (`blocks.turned`), None where a tower has none. Only hooks
-    of pixels and of the embedding may change it: those of a block run twice under activation checkpointing.
+    `frame_mask` (B, T) is True for real frames, which come first (vision, and captions of frames). `read` (B,) is the token that is
+    read out: 0 or the end of text. `attn_mask` is of the whole pass, as for `attend`; None is full attention. `num_frames` is T, 1 for
+    text without that mask. `patches` of a frame are its last tokens; `rotary` are their positions in every attention (`blocks.turned`),
+    None where a tower has none. Only hooks of pixels and of the embedding may change it: those of a block run twice under checkpointing.
 
     `memo` is what hooks leave to those after them. One of a block never writes over what it has read: its names have its layer in them.
     """
@@ -228,7 +228,7 @@ def _heads(block: Any, x: Tensor, mask: Tensor | None, changes: Mapping[str, Wei
 
 def _linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook]) -> Tensor:
     """Tokens (N, L, in) through a linear map of the block -> (N, L, out); `changes` are of its weight and its bias."""
-    change, weight, bias = changes.get(f"{name}weight"), block.get_parameter(f"{name}weight"), _bias(block, name)
+    change, weight, bias = changes.get(f"{name}weight"), block.get_parameter(f"{name}weight"), bias_of(block, name)
     if f"{name}bias" in changes:
         bias = changes[f"{name}bias"](bias)
     if not isinstance(change, LowRank):
@@ -240,7 +240,7 @@ def _linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook])
     return changed
 
 
-def _bias(block: Any, name: str) -> Any:
+def bias_of(block: Any, name: str) -> Any:
     """The bias of a linear map (out,), None without one. Of queries and values alone, it is that of keys too, which is zero."""
     part, _, leaf = f"{name}bias".rpartition(".")
     bias = getattr(block.get_submodule(part), leaf)

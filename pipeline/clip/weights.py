@@ -3,6 +3,7 @@
 What a file is follows from its content, not from its name: a blob of the hub's cache has no ending. Nothing in a file is run.
 """
 
+import hashlib
 import pickle
 import re
 import zipfile
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.clip import torchscript
 from pipeline.clip.architecture import FOREIGN, renamed, respelt
@@ -21,6 +22,7 @@ State = dict[str, Tensor]
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")  # where a training keeps the state, the first one first
 HEADER = 100_000_000  # bytes that safetensors allows for its header
+PIECE = 2**24  # numbers that are hashed at a time
 LEVELS = 3  # of dicts within dicts that are looked into
 INSIDE = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # what torch adds, in front of any part of a name
 COMPUTED = {"input_resolution", "context_length", "vocab_size", "attn_mask", "position_ids"}  # stored beside weights, not learned
@@ -161,3 +163,16 @@ def _keys(stored: Any) -> str:
 def first_three(names: list[str]) -> str:
     """The first three of names, and how many there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def digest(model: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and bytes of all weights in float32; "" for an architecture without any."""
+    if next(model.parameters()).is_meta:
+        return ""
+    total = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        kind = torch.float32 if value.is_floating_point() else value.dtype
+        total.update(f"{key} {kind} {tuple(value.shape)}".encode())
+        for part in value.detach().cpu().flatten().split(PIECE):
+            total.update(part.to(kind).numpy().tobytes())
+    return total.hexdigest()

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config import protocols, recipes, registry
 from pipeline.config.dataset import Dataset
 from pipeline.config.parse import parse, refuse_unknown, shown
-from pipeline.config.resolve import of_recipe, train_of
+from pipeline.config.resolve import EXTRA, of_recipe, train_of
 from pipeline.config.schema import Params
 
 FILE = Path("params.yaml")
@@ -148,6 +148,11 @@ def known_files(params: Params, package: Path, *, where: str = "params.yaml") ->
     for name, entry in params.methods.items():
         method = registry.method_of(name)
         refuse_unknown(method, sorted(methods), what=f"{where}: unknown method", there="pipeline/methods/ has")
+        for dataset in entry.captions_extra:
+            place = f"{where}: methods.{name}: {EXTRA}"
+            refuse_unknown(dataset, list(params.datasets), what=f"{place}: unknown dataset", there="datasets has")
+            if EXTRA not in methods[method].hyperparameters:
+                raise ValueError(f"{place} is given, but {method} does not train with a caption of each frame; leave it out")
         for key in entry.config:
             refuse_unknown(key, methods[method].hyperparameters, what=f"{where}: methods.{name}.config: unknown key", there="there are")
         for key in (key for dataset in (None, *params.datasets) for key in recipes.part(name, dataset).config):

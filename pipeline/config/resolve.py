@@ -10,6 +10,7 @@ from pipeline.config.schema import Params, Train
 from pipeline.config.settings import Annotate, Card, Download, Features, Sampling, Splits, Training
 
 T = TypeVar("T")
+EXTRA = "captions_extra"  # of a run: files by dataset; of its method: whether it reads them
 
 
 def train_of(params: Params, name: str, dataset: str | None = None, *, where: str = "params.yaml") -> Train:
@@ -34,8 +35,21 @@ def seeds_of(params: Params, name: str) -> list[int]:
 
 
 def config_of(params: Params, name: str, dataset: str | None = None) -> dict[str, Any]:
-    """The hyper-parameters that the run's recipe and, over it, params.yaml set for one run on a dataset."""
-    return recipes.part(name, dataset).config | params.methods[name].config
+    """The hyper-parameters that the run's recipe and, over it, params.yaml set for one run on a dataset.
+
+    A file of extra captions sets the one that reads them.
+    """
+    own = params.methods[name]
+    return recipes.part(name, dataset).config | ({EXTRA: True} if dataset in own.captions_extra else {}) | own.config
+
+
+def extra_of(params: Params, name: str, dataset: str) -> str:
+    """The file of extra captions that one run trains with on a dataset, "" where it reads none. ValueError for one that is missing."""
+    given, wanted = params.methods[name].captions_extra.get(dataset, ""), config_of(params, name, dataset).get(EXTRA, False)
+    if bool(given) != bool(wanted):
+        word, end = ("false", f"and {given} is given for it") if given else ("true", "and no file of them is given")
+        raise ValueError(f"config.{EXTRA} is {word}, {end}; set it to {str(bool(given)).lower()}, or change {EXTRA} of the run")
+    return given
 
 
 def of_recipe(schema: type[Any], name: str, kind: str, dataset: str | None) -> dict[str, Any]:

@@ -186,6 +186,7 @@ class Method:
     config: dict[str, Any] = field(default_factory=dict)  # hyper-parameters of the method, over those of its recipe (docs/methods.md)
     train: dict[str, Any] = field(default_factory=dict, metadata={"keys_of": Train})  # keys of `train`, over those of its recipe
     seeds: list[int] | None = None  # of this run, where they are not those of `run`
+    captions_extra: dict[str, str] = field(default_factory=dict)  # by dataset: your CSV with a sentence for each frame (docs/training.md)
 
 
 @dataclass

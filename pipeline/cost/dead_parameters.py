@@ -38,7 +38,10 @@ def find_alive(clip: FrozenClip, *, num_frames: int, num_words: int) -> dict[str
             break
         _shake(trained)
         positions = {name: p for name, p in waiting.items() if name.endswith(POSITIONS)}
-        _mark(alive, waiting, loss=_video_loss(clip, num_frames) + _text_loss(clip, SHORT, num_words))
+        loss = _video_loss(clip, num_frames) + _text_loss(clip, SHORT, num_words)
+        if clip.extra_captions:
+            loss = loss + _text_loss(clip, SHORT, num_words, frames=len(SHORT))
+        _mark(alive, waiting, loss=loss)
         _mark(alive, positions, loss=_text_loss(clip, ["word " * clip.context_length], num_words))
         for name in (name for name in waiting if name.endswith(WHOLE)):
             alive[name].fill_(bool(alive[name].any()))
@@ -70,10 +73,12 @@ def _video_loss(clip: FrozenClip, num_frames: int) -> Tensor:
     return _project(clip, features)
 
 
-def _text_loss(clip: FrozenClip, captions: list[str], num_words: int) -> Tensor:
+def _text_loss(clip: FrozenClip, captions: list[str], num_words: int, *, frames: int = 0) -> Tensor:
+    """The same of captions, or of those of so many frames of a video."""
     ids = clip.tokenize(captions, num_words=num_words).to(clip.mean.device)
+    mask = torch.ones(1, frames, dtype=torch.bool, device=ids.device) if frames else None
     with _Smooth():
-        return _project(clip, clip.encode_text(ids))
+        return _project(clip, clip.encode_text(ids, mask=mask))
 
 
 def _project(clip: FrozenClip, features: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from pipeline.clip import FrozenClip
 from pipeline.config.settings import Sampling
 from pipeline.core.layout import CAPTIONS
+from pipeline.inputs.extra import read_extra
 from pipeline.inputs.frames import ClipStore, FrameStore, Videos
 from pipeline.inputs.stores import TokenStore, text_store, video_store
 
@@ -28,19 +29,21 @@ class Texts(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Captions with their videos: `Videos` and `Texts`."""
+    """Captions with their videos: `Videos` and `Texts`. `extra`: token ids (B, T, L) of a caption of each frame, None without them."""
 
     seen: Tensor
     mask: Tensor
     ids: Tensor
     said: Tensor | None
+    extra: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Split:
     """Captions `ids` (C, L) of the videos `video` (C,), and which of them name a direction of time `directed` (C,).
 
-    Videos are at the level `store.level` of the vision tower, captions at `text.level` of the text tower, 0 without a `text`.
+    Videos are at the level `store.level` of the vision tower, captions at `text.level` of the text tower, 0 without a `text`. `extra`:
+    token ids (V, T, L) of a caption of each frame of all V videos, by their rows in the store; None where a run does not read them.
     """
 
     store: FrameStore | ClipStore | TokenStore
@@ -49,6 +52,7 @@ class Split:
     video: np.ndarray
     directed: np.ndarray
     caption_ids: list[str]
+    extra: Tensor | None = None
 
     @property
     def stores(self) -> dict[str, str]:
@@ -67,7 +71,8 @@ class Split:
 
     def pairs(self, captions: np.ndarray) -> Pairs:
         """Captions by their rows, each with its video."""
-        return Pairs(*self.videos(self.video[captions]), *self.texts(captions))
+        rows = self.video[captions]
+        return Pairs(*self.videos(rows), *self.texts(captions), None if self.extra is None else self.extra[rows])
 
     def encode_videos(self, clip: FrozenClip, videos: Videos | Pairs) -> Tensor:
         """Frame features (B, T, E)."""
@@ -77,19 +82,31 @@ class Split:
         """Text features (B, E)."""
         return clip.encode_text(texts.ids, texts.said, start=0 if self.text is None else self.text.level)
 
+    def encode(self, clip: FrozenClip, pairs: Pairs) -> tuple[Tensor, ...]:
+        """What the losses of a training compare: frame features (B, T, E), text features (B, E), those of extra captions (B, T, E)."""
+        features = self.encode_videos(clip, pairs), self.encode_texts(clip, pairs)
+        if pairs.extra is None:
+            return features
+        return *features, clip.encode_text(pairs.extra.flatten(0, 1), mask=pairs.mask).unflatten(0, pairs.mask.shape)
+
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a split. `videos`: a frames.h5, a file of tokens, or a videos.parquet and its `clips`. `text`: a file of tokens."""
+    """The files of a split. `videos`: a frames.h5, a file of tokens, or a videos.parquet and its `clips`. `text`: a file of tokens.
+
+    `extra`: a CSV file with a caption of each frame (inputs/extra.py), for methods that train with them.
+    """
 
     videos: Path
     captions: Path
     text: Path | None = None
     clips: Path | None = None
+    extra: Path | None = None
 
     def given(self) -> dict[str, Path]:
         """The files among them, by what they are."""
-        return {key: path for key, path in (("videos", self.videos), ("captions", self.captions), ("text", self.text)) if path}
+        named = {"videos": self.videos, "captions": self.captions, "text": self.text, "extra": self.extra}
+        return {key: path for key, path in named.items() if path}
 
 
 def open_split(files: Files, *, clip: FrozenClip, shape: Sampling) -> Split:
@@ -111,6 +128,7 @@ def open_split(files: Files, *, clip: FrozenClip, shape: Sampling) -> Split:
         video=table["video_id"].map(row).to_numpy(np.int64),
         directed=table["directed"].to_numpy(bool),
         caption_ids=table["caption_id"].tolist(),
+        extra=read_extra(files.extra, clip=clip, video_ids=store.video_ids, shape=shape) if files.extra else None,
     )
 
 

@@ -2,6 +2,7 @@
 import hashlib
 import os
 import re
+import shlex
 import signal
 import sys
 from pathlib import Path

@@ -96,6 +96,9 @@ def split_files(wildcards, split):
     }
     if stores.text != layout.CAPTIONS:
         files["text"] = file("text", stores.text)
+    extra = resolve.extra_of(PARAMS, wildcards.run, wildcards.dataset)
+    if extra and split == "train":
+        files["extra"] = extra
     return files
 
 
@@ -138,7 +141,7 @@ def split_arguments(*splits):
 
     def arguments(wildcards):
         words = [
-            f"--{f'{split}-' if len(splits) > 1 else ''}{name} {path}"
+            f"--{f'{split}-' if len(splits) > 1 else ''}{name} {shlex.quote(path)}"
             for split in splits
             for name, path in split_files(wildcards, split).items()
         ]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import registry
-from pipeline.config.resolve import config_of, train_of
+from pipeline.config.resolve import config_of, extra_of, train_of
 from pipeline.config.schema import Params
 from pipeline.core.code import ROOT, fingerprint
 from pipeline.core.files import read_json, replace_json
@@ -61,6 +61,10 @@ def _choose(params: Params, run: str, dataset: str, *, answer: dict[str, Any], w
     place = f"{where}: methods.{run}"
     if "problem" in answer:
         return Choice(FRAMES, CAPTIONS, problem=f"{place} on {dataset}: {answer['problem']}")
+    try:
+        extra_of(params, run, dataset)
+    except ValueError as error:
+        return Choice(FRAMES, CAPTIONS, problem=f"{place} on {dataset}: {error}")
     try:
         video = pick(train.store, answer["vision"], raw=RAW["vision"], what=f"{place}.train: store")
         text = pick(train.text_store, answer["text"], raw=RAW["text"], what=f"{place}.train: text_store")

@@ -19,7 +19,7 @@ def add_split(parser: argparse.ArgumentParser, *, prefix: str = "") -> None:
 def split_files(args: argparse.Namespace, prefix: str = "") -> Files:
     """The files given to the options of `add_split`."""
     videos, captions, text = (getattr(args, f"{prefix}{name}") for name in ("videos", "captions", "text"))
-    return Files(videos=videos, captions=captions, text=text, clips=args.clips)
+    return Files(videos=videos, captions=captions, text=text, clips=args.clips, extra=getattr(args, f"{prefix}extra", None))
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,7 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
     add_settings(parser, Training)
     for split in ("train", "val"):
         add_split(parser, prefix=f"{split}-")
+    parser.add_argument("--train-extra", type=Path, help="CSV with a sentence for each frame, for a method that trains with them")
     add_machine(parser)
     parser.add_argument("--save-every", type=int, default=0, help="steps between two states to go on from; 0: at the end of an epoch only")
     return parser

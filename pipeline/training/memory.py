@@ -67,8 +67,10 @@ def _noise(clip: FrozenClip, shape: Shape, *, number: int) -> tuple[Split, Pairs
     ids = clip.tokenize(["a video"] * number, num_words=shape.num_words)
     store: Any = _Frames()
     split = Split(store, None, ids, np.arange(number), np.zeros(number, bool), [""] * number)
+    if clip.extra_captions:
+        split = replace(split, extra=ids[:, None].expand(-1, shape.num_frames, -1).contiguous())
     seen = torch.empty(number, shape.num_frames, 3, clip.image_size, clip.image_size).to(torch.uint8)
-    return split, Pairs(seen, torch.ones(number, shape.num_frames, dtype=torch.bool), ids, None)
+    return split, Pairs(seen, torch.ones(number, shape.num_frames, dtype=torch.bool), ids, None, split.extra)
 
 
 class _Frames:
@@ -105,16 +107,16 @@ def _step(work: step.Step, batch: Pairs, *, settings: Train) -> tuple[int, int]:
 class _One:
     """`encode` of a `Step` for the first piece that needs its graph: all pieces take the same, and only one is there at once."""
 
-    def __init__(self, encode: Callable[[Pairs], tuple[Tensor, Tensor]], *, size: int) -> None:
+    def __init__(self, encode: Callable[[Pairs], tuple[Tensor, ...]], *, size: int) -> None:
         self._encode, self._size, self._done = encode, size, False
 
-    def __call__(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    def __call__(self, pairs: Pairs) -> tuple[Tensor, ...]:
         with_graph = torch.is_grad_enabled()
         if with_graph and not self._done:
             self._done = True
             return self._encode(pairs)
-        frames, texts = torch.empty(*pairs.mask.shape, self._size), torch.empty(len(pairs.ids), self._size)
-        return frames.requires_grad_(with_graph), texts.requires_grad_(with_graph)
+        rows = [pairs.mask.shape, pairs.ids.shape[:1], *([] if pairs.extra is None else [pairs.mask.shape])]
+        return tuple(torch.empty(*shape, self._size).requires_grad_(with_graph) for shape in rows)
 
 
 def _weights(clip: FrozenClip) -> int:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.batch import Batch
 from pipeline.config.schema import Train
 from pipeline.evaluation.similarity import scores
 from pipeline.inputs.split import Pairs, Split
@@ -25,15 +26,15 @@ from pipeline.training.loss import contrastive, pairwise
 
 @dataclass(frozen=True)
 class Step:
-    """How the gradient of a batch is computed. `encode`: pairs -> frame features (B, T, E) and text features (B, E), in float32.
+    """How the gradient of a batch is computed. `encode`: pairs -> features of any number of kinds, each with a row a pair, in float32.
 
-    `loss`: similarities (B, B) -> a number. `chunk`: pairs whose towers are computed at once, 0 for all of a process. `scaler`: of
-    losses, where towers compute in float16.
+    `loss`: these of the whole batch, and the frame mask (B, T) -> a number. `chunk`: pairs whose towers are computed at once, 0 for all
+    of a process. `scaler`: of losses, where towers compute in float16.
     """
 
     clip: FrozenClip
-    encode: Callable[[Pairs], tuple[Tensor, Tensor]]
-    loss: Callable[[Tensor], Tensor]
+    encode: Callable[[Pairs], tuple[Tensor, ...]]
+    loss: Callable[[tuple[Tensor, ...], Tensor], Tensor]
     chunk: int
     scaler: torch.amp.GradScaler
     team: Team
@@ -58,36 +59,44 @@ class Step:
         self.team.add_up(p.grad for p in self.clip.trained().values() if p.grad is not None)
         return loss
 
-    def _without_graph(self, batch: Pairs, pieces: list[tuple[int, int]]) -> tuple[list[tuple[Tensor, ...]], tuple[Tensor, Tensor]]:
+    def _without_graph(self, batch: Pairs, pieces: list[tuple[int, int]]) -> tuple[list[tuple[Tensor, ...]], tuple[Tensor, ...]]:
         """The state of the random generators before each piece, and the features of all."""
         before, made = [], []
         for piece in pieces:
             before.append(random_state(self.device))
             with torch.no_grad():
                 made.append(self.encode(_taken(batch, piece, self.device)))
-        frames, texts = (torch.cat(parts) for parts in zip(*made, strict=True))
-        return before, (frames, texts)
+        return before, tuple(torch.cat(parts) for parts in zip(*made, strict=True))
 
-    def _loss(self, own: tuple[Tensor, Tensor], mask: Tensor, *, total: int) -> tuple[Tensor, list[Tensor]]:
-        """The loss over the features of all processes, and its gradient with respect to one's own, frames and texts."""
-        frames, texts = (self.team.gather(part.detach(), total=total).requires_grad_() for part in own)
+    def _loss(self, own: tuple[Tensor, ...], mask: Tensor, *, total: int) -> tuple[Tensor, list[Tensor]]:
+        """The loss over the features of all processes, and its gradient with respect to each kind of one's own."""
+        features = tuple(self.team.gather(part.detach(), total=total).requires_grad_() for part in own)
         masks = self.team.gather(mask.to(self.device, non_blocking=True), total=total)
-        loss = self.loss(scores(texts, frames, mask=masks, temperature=self.clip.query_temperature))
+        loss = self.loss(features, masks)
         self.scaler.scale(loss).backward()
         if not self.team.first:
             # The temperature, which the loss itself trains, has its whole gradient in every process, and is to be counted once.
             for gradient in (p.grad for p in self.clip.trained().values() if p.grad is not None):
                 gradient.zero_()
         mine = self.team.share(np.arange(total))
-        return loss.detach(), [_gradient(whole)[mine[0] : mine[-1] + 1] for whole in (frames, texts)]
+        return loss.detach(), [_gradient(whole)[mine[0] : mine[-1] + 1] for whole in features]
 
 
 def prepare(clip: FrozenClip, split: Split, *, settings: Train, team: Team, device: torch.device) -> Step:
-    """The step that `settings` ask for, with a CLIP that computes in their precision from now on."""
-    clip.compute_in(precision(settings.precision, device))
+    """The step that `settings` ask for, with a CLIP that computes in their precision from now on.
 
-    def encode(pairs: Pairs) -> tuple[Tensor, Tensor]:
-        return split.encode_videos(clip, pairs), split.encode_texts(clip, pairs)
+    ValueError without the extra captions that the method reads.
+    """
+    clip.compute_in(precision(settings.precision, device))
+    if clip.extra_captions != (split.extra is not None):
+        raise ValueError(
+            "the method trains with a caption of each frame, and no file of them is given; name it under captions_extra of the run"
+            if clip.extra_captions
+            else "a file with a caption of each frame is given, and the method does not read it; leave it out"
+        )
+
+    def encode(pairs: Pairs) -> tuple[Tensor, ...]:
+        return split.encode(clip, pairs)
 
     return Step(
         clip=clip,
@@ -100,7 +109,23 @@ def prepare(clip: FrozenClip, split: Split, *, settings: Train, team: Team, devi
     )
 
 
-def _loss(clip: FrozenClip, name: str) -> Callable[[Tensor], Tensor]:
+def _loss(clip: FrozenClip, name: str) -> Callable[[tuple[Tensor, ...], Tensor], Tensor]:
+    """The loss of a name over the similarities of a batch, and what the method adds to it."""
+    contrast = _contrast(clip, name)
+
+    def loss(features: tuple[Tensor, ...], mask: Tensor) -> Tensor:
+        frames, texts, *extra = features
+        similarities = scores(texts, frames, mask=mask, temperature=clip.query_temperature)
+        total = contrast(similarities)
+        if clip.losses:
+            batch = Batch(similarities, frames, texts, mask, extra[0] if extra else None, clip.logit_scale, contrast)
+            total = total + sum(more(batch) for more in clip.losses)
+        return total
+
+    return loss
+
+
+def _contrast(clip: FrozenClip, name: str) -> Callable[[Tensor], Tensor]:
     """The loss of a name over similarities. ValueError for a sigmoid without the bias that comes with weights trained so."""
     if name == "softmax":
         return lambda similarities: contrastive(similarities, scale=clip.logit_scale)

@@ -1,5 +1,6 @@
 """params.yaml: a typo is an error with its place and a suggestion."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,21 @@ def test_the_hyperparameters_read_from_a_file_are_those_of_its_dataclass():
     for name in methods.names():
         method = type(methods.load(name, config={}))
         assert registry.entries()[name].hyperparameters == [f.name for f in fields(method)]
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        (
+            {"captions_extra": {"motion": "x.csv"}},
+            "methods.vop: captions_extra is given, but vop does not train with a caption of each frame",
+        ),
+        ({"captions_extra": {"moton": "x.csv"}}, "methods.vop: captions_extra: unknown dataset 'moton'; did you mean 'motion'?"),
+    ],
+)
+def test_captions_of_frames_are_for_methods_that_read_them_and_datasets_that_there_are(entry, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        known_files(check(changed(methods={"vop": entry})), ROOT / "pipeline")
 
 
 def test_a_missing_file_says_where_to_run(tmp_path):

@@ -83,6 +83,10 @@ def test_half_precision_goes_with_its_optimiser_and_eight_processes_with_the_rel
         # peers.md A.2, E and F
         ("clip4clip_full@paper", "didemo", {}, {"lr": 1e-4, "clip_lr": 1e-7, "batch": 128, "half": True}, (64, 64)),
         ("lora@tempme", None, {"rank": 8, "targets": ["q", "k", "v"]}, {"lr": 6e-4, "warmup": 0.1, "batch": 128, "half": False}, (12, 32)),
+        # tempme_discovla.md 7.1
+        ("tempme@paper", None, {"joins": [8, 9, 10], "factors": [2, 2, 3]}, {"lr": 6e-4, "decay": "all", "betas": [0.9, 0.999]}, (12, 32)),
+        ("discovla@paper", None, {"captions_extra": True, "vision_layers": 4}, {"clip_norm": 4.0, "captions": "all"}, (12, 32)),
+        ("discovla@videos", None, {"captions_extra": False}, {"warmup": 0.1, "batch": 128, "epochs": 5}, (12, 32)),
         ("cm_adapter@paper", "activitynet", {"rank": 16, "shared": 512, "pooling": "query"}, {"epochs": 20, "lr": 1e-5}, (64, 64)),
     ],
 )

@@ -33,6 +33,8 @@ COUNTS = {
     "aim": (10_651_392, 10_651_392 + 793_344),
     "cm_adapter": 519_168,
     "clip4clip_transformer": 12_648_960,
+    "tempme": 507_648,
+    "discovla": 543_776,
     "vop": 122_880,
     "vop_p": 528_384,
     "vop_c": 14_257_152,

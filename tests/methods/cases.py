@@ -33,6 +33,8 @@ OPTIONS = {
     "vop_f": [{"shallow": 1}, {"last_blocks": 1}, {"last_blocks": 2}, {"last_blocks": 2, "shallow": 1}],
     "vop_fp": [{"last_blocks": 2}],
     "vop_fc": [{"last_blocks": 2}],
+    "tempme": [{"positions": False, "size_bias": False, "joins": [1, 2]}, {"factors": []}, {"factors": [4], "last_blocks": 2}],
+    "discovla": [{"captions_extra": True, "distill_weight": 0.01}, {"last_blocks": 1}],
     "mv_adapter": [
         {"temporal": "none", "text_transformer": False, "cmt_position": "none"},
         {"temporal": "transformer", "cmt_position": "none"},
@@ -69,6 +71,8 @@ ANCHORED = {
 }
 # And what a family alone has.
 OWN = {"pe": [("mv_adapter", {"anchor": "cls"}), ("vop_c", {"anchor": "pool"})]}
+# They need a tower that is read at CLS, and refuse another.
+CLS_ALONE = ("discovla", "tempme")
 # What these train is not chosen block by block: they refuse `last_blocks`.
 WHOLE = ("full_finetune", "clip4clip_full", "proj")
 
@@ -84,7 +88,8 @@ def cases(family="plain"):
     """(name, config) of all of them, or on another family of each method as it is, and of the options in ANCHORED and OWN."""
     if family != "plain":
         assert all(config in OPTIONS[name] for name, configs in ANCHORED.items() for config in configs)
-        return [(name, config) for name in methods.names() for config in ({}, *ANCHORED.get(name, []))] + OWN.get(family, [])
+        there = [name for name in methods.names() if name not in CLS_ALONE]
+        return [(name, config) for name in there for config in ({}, *ANCHORED.get(name, []))] + OWN.get(family, [])
     named = [(name, config) for name in methods.names() for config in ({}, *OPTIONS.get(name, []))]
     return named + [case for case in last() if case not in named]
 

@@ -3,6 +3,9 @@
 import torch
 
 from pipeline import methods
+from pipeline.clip.batch import Batch
+from pipeline.evaluation.similarity import scores
+from pipeline.training.loss import contrastive
 from tests.conftest import small_clip
 from tests.methods.cases import SHAPE
 
@@ -24,6 +27,19 @@ def count(clip, run, *, frames=12, words=32, part="", **config):
     number = sum(p.numel() for name, p in clip.trained().items() if name.startswith(part))
     clip.detach_all()
     return number
+
+
+def loss(clip, features, mask, *, scale=None):
+    """The loss of a batch by its definition: contrastive, and what a method adds to it."""
+    frames, texts, *extra = (part.float() if part.dtype != torch.float64 else part for part in features)
+    scale = clip.logit_scale if scale is None else scale
+
+    def contrast(similarities):
+        return contrastive(similarities, scale=scale)
+
+    similarities = scores(texts, frames, mask=mask, temperature=clip.query_temperature)
+    seen = Batch(similarities, frames, texts, mask, extra[0] if extra else None, scale, contrast)
+    return contrast(similarities) + sum(more(seen) for more in clip.losses)
 
 
 def embed(clip, frames):

@@ -9,8 +9,8 @@ from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.config import registry
 from pipeline.evaluation.similarity import scores
-from pipeline.training.loss import contrastive
-from tests.conftest import FAMILIES, make_batch, small_clip
+from tests.conftest import COLOURS, FAMILIES, make_batch, small_clip
+from tests.methods import naive
 from tests.methods.cases import SHAPE, cases, last, title
 
 WORDS = SHAPE.num_words
@@ -56,10 +56,14 @@ def outputs(clip, batch):
         return features(clip, batch)
 
 
-def loss_of(clip, batch):
-    videos, texts = features(clip, batch)
-    similarities = scores(texts.float(), videos.float(), mask=batch[1], temperature=clip.query_temperature)
-    return contrastive(similarities, scale=clip.logit_scale)
+def loss_of(clip, batch, scale=None):
+    made = features(clip, batch)
+    if clip.extra_captions:
+        said = [f"a {word} frame {'again ' * place}" for word in COLOURS[: len(batch[1])] for place in range(batch[1].shape[1])]
+        extra = clip.encode_text(clip.tokenize(said, num_words=WORDS), mask=batch[1])
+        made = *made, extra.unflatten(0, batch[1].shape)
+    assert all(part.dtype == torch.float32 for part in made)
+    return naive.loss(clip, made, batch[1], scale=scale)
 
 
 def gradients(clip, batch, *, loss=loss_of):
@@ -263,9 +267,7 @@ def test_half_precision_gives_float32_features_and_gradients_close_to_those_of_f
     clip = shake(attached(case))
 
     def scaled(clip, batch):
-        videos, texts = features(clip, batch)
-        assert videos.dtype == texts.dtype == torch.float32
-        return contrastive(scores(texts, videos, mask=batch[1], temperature=clip.query_temperature), scale=torch.tensor(5.0))
+        return loss_of(clip, batch, scale=torch.tensor(5.0))
 
     exact = gradients_or_zero(clip, batch, scaled)
     clip.compute_in(precision)

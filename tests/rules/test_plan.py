@@ -1,10 +1,12 @@
 """The store of each run is known before anything runs, and a store that a method may not use is refused."""
 
 import json
+import re
 
 import pytest
 import torch
 
+from pipeline.config import resolve
 from pipeline.config.params import check
 from pipeline.rules import plan
 from pipeline.stages import frozen
@@ -85,6 +87,42 @@ def test_a_shallower_store_may_be_asked_for():
 def test_a_store_that_the_method_may_not_use_is_one_sentence(method, train, sentence):
     with pytest.raises(ValueError, match=sentence):
         chosen(**{method: {"train": train}})
+
+
+EXTRA = {"motion": "frames.csv"}
+
+
+def test_a_file_of_captions_of_frames_sets_the_method_that_reads_them(monkeypatch):
+    monkeypatch.setattr(plan, "_ask", in_this_process)
+    params = check(
+        PARAMS | {"methods": PARAMS["methods"] | {"discovla": {"captions_extra": EXTRA}, "discovla@plain": {"train": {"lr": 1}}}}
+    )
+    found = plan.choices(params)
+    assert not found["discovla", "motion"].problem and not found["discovla@plain", "motion"].problem
+    assert [resolve.extra_of(params, run, "motion") for run in ("discovla", "discovla@plain", "vop")] == ["frames.csv", "", ""]
+    assert resolve.training(params, "discovla", "motion").config == {"captions_extra": True}
+    assert resolve.training(params, "discovla@plain", "motion").config == {}
+
+
+@pytest.mark.parametrize(
+    ("run", "entry", "sentence"),
+    [
+        (
+            "discovla@paper",
+            {},
+            r"params.yaml: methods.discovla@paper on motion: config.captions_extra is true, and no file of them is given",
+        ),
+        ("discovla", {"config": {"captions_extra": True}}, "is true, and no file of them is given; set it to false"),
+        (
+            "discovla",
+            {"config": {"captions_extra": False}, "captions_extra": EXTRA},
+            "is false, and frames.csv is given for it; set it to true, or change captions_extra of the run",
+        ),
+    ],
+)
+def test_captions_of_frames_that_are_asked_for_and_not_given_are_one_sentence(monkeypatch, run, entry, sentence):
+    monkeypatch.setattr(plan, "_ask", in_this_process)
+    assert re.search(sentence, chosen(**{run: entry})[run, "motion"].problem)
 
 
 def test_a_method_that_cannot_be_attached_stops_the_plan(monkeypatch):

@@ -41,6 +41,7 @@ def planted(clip, videos=48, captions=2, seed=0):
         frames[row] = 16 + 30 * k + rng.integers(0, 8, (4, 3, 1, 1))
     owner = np.repeat(np.arange(videos), captions)
     texts = [f"a {COLOURS[kind[v]]} picture" for v in owner]
+    said = [f"a {COLOURS[(k + frame) % 8]} frame {'again ' * frame}" for k in kind for frame in range(4)]
     return Split(
         store=Memory(frames, np.ones((videos, 4), bool)),
         text=None,
@@ -48,6 +49,7 @@ def planted(clip, videos=48, captions=2, seed=0):
         video=owner,
         directed=np.zeros(len(owner), bool),
         caption_ids=[f"c{i}" for i in range(len(owner))],
+        extra=clip.tokenize(said, num_words=WORDS).unflatten(0, (videos, 4)) if clip.extra_captions else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Memory of a training step on tensors without numbers: what the same step takes with numbers, to the byte."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +34,7 @@ CASES = [
     ("clip4clip_transformer", {"start": "random", "layers": 2}),
 ]
 HALF_IN_PIECES = {"chunk": 3, "checkpointing": True, "precision": "bfloat16"}
+ONCE = [(("discovla", {"captions_extra": True}), HALF_IN_PIECES), (("tempme", {}), {})]
 OTHERS = [{"chunk": 3}, {"precision": "float16"}, {"optimiser": "bert_adam", "half": True}]
 
 
@@ -48,6 +50,8 @@ def measured(case, **settings):
     """The memory of two steps with numbers: what the second keeps, and the most that there was at once."""
     clip = methods.attach(small_clip(), methods.load(case[0], config=case[1]), shape=SHAPE)
     split = towers.noise(clip, SHAPE, videos=BATCH)
+    if clip.extra_captions:
+        split = replace(split, extra=split.ids[:, None].repeat(1, SHAPE.num_frames, 1))
     trained = towers.trainer(clip, split, device=CPU, settings=settings, videos=BATCH)
     with Made() as made:
         trained.step()
@@ -61,7 +65,7 @@ def measured(case, **settings):
 
 @pytest.mark.parametrize(
     ("case", "settings"),
-    [(case, settings) for case in CASES for settings in ({}, HALF_IN_PIECES)] + [(CASES[0], settings) for settings in OTHERS],
+    [(case, settings) for case in CASES for settings in ({}, HALF_IN_PIECES)] + [(CASES[0], settings) for settings in OTHERS] + ONCE,
     ids=lambda value: title(value) if isinstance(value, tuple) else str(value),
 )
 def test_what_is_foretold_is_what_is_measured_and_what_is_kept_to_the_byte(case, settings):

@@ -4,6 +4,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,10 @@ from benchmarks.processes import together
 from pipeline import methods
 from pipeline.config.schema import Train
 from pipeline.evaluation.embed import embed
-from pipeline.evaluation.similarity import scores
 from pipeline.runtime.distributed import ALONE
 from pipeline.training import out_of_memory, step
-from pipeline.training.loss import contrastive
 from tests.conftest import small_clip
+from tests.methods import naive
 from tests.methods.cases import SHAPE, cases, title
 from tests.training.planted import fit, planted
 
@@ -55,8 +55,7 @@ def plain(clip):
     batch = split.pairs(np.arange(PAIRS))
     for parameter in clip.trained().values():
         parameter.grad = None
-    frames, texts = split.encode_videos(clip, batch), split.encode_texts(clip, batch)
-    loss = contrastive(scores(texts, frames, mask=batch.mask, temperature=clip.query_temperature), scale=clip.logit_scale)
+    loss = naive.loss(clip, split.encode(clip, batch), batch.mask)
     loss.backward()
     return loss.item(), {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in clip.trained().items()}
 
@@ -75,6 +74,41 @@ def test_the_gradient_in_pieces_is_that_of_the_whole_batch(case):
         other, found = gradient(clip, chunk=chunk)
         assert other == pytest.approx(loss, rel=1e-12)
         assert apart(whole, found) < 1e-9
+
+
+CAPTIONS = ("discovla", {"captions_extra": True, "last_blocks": 1})
+
+
+class Stored:
+    """Captions of a split as stored tokens at level 2."""
+
+    kind, level = "2", 2
+
+    def __init__(self, clip, ids):
+        self.made = clip.text_at(2, ids).detach()
+
+    def tokens(self, rows):
+        return self.made[rows]
+
+
+def test_captions_of_frames_are_read_beside_stored_captions_of_videos():
+    clip, found = attached(CAPTIONS), []
+    for stored in (False, True):
+        split = planted(clip, videos=PAIRS, captions=1)
+        split = replace(split, text=Stored(clip, split.ids) if stored else None)
+        work = step.prepare(clip, split, settings=Train(chunk=3), team=ALONE, device=CPU)
+        clip.zero_grad()
+        loss = work.backward(split.pairs(np.arange(PAIRS)), total=PAIRS)
+        found.append((loss.item(), {name: p.grad.clone() for name, p in clip.trained().items()}))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-12) and apart(found[0][1], found[1][1]) < 1e-9
+
+
+def test_captions_of_frames_that_are_missing_or_not_read_are_refused():
+    clip, other = attached(CAPTIONS), attached(("vop", {}))
+    with pytest.raises(ValueError, match="trains with a caption of each frame, and no file of them is given; name it under captions_extra"):
+        step.prepare(clip, replace(planted(clip), extra=None), settings=Train(), team=ALONE, device=CPU)
+    with pytest.raises(ValueError, match="a file with a caption of each frame is given, and the method does not read it; leave it out"):
+        step.prepare(other, replace(planted(other), extra=planted(clip).extra), settings=Train(), team=ALONE, device=CPU)
 
 
 class Dropping(torch.nn.Module):
@@ -188,7 +222,7 @@ def test_a_compiled_step_is_one_program_but_for_recurrences_over_videos_of_any_l
     torch._dynamo.reset()
 
     def encode(pairs):
-        return split.encode_videos(clip, pairs), split.encode_texts(clip, pairs)
+        return split.encode(clip, pairs)
 
     found = torch._dynamo.explain(encode)(split.pairs(np.arange(4)))
     places = {str(reason.user_stack[-1]) for reason in found.break_reasons}

@@ -23,10 +23,14 @@ def _join(position: Tensor, cls: int) -> TokenHook:
     """Frames (B*T, L, D) -> videos (B, T*L, D), CLS tokens first where there are any; each token gets the position of its frame."""
 
     def change(tokens: Tensor, flow: Flow) -> Tensor:
-        z = tokens.unflatten(0, (-1, flow.num_frames)) + position[: flow.num_frames, None].to(tokens.dtype)
-        return torch.cat([z[:, :, :cls].flatten(1, 2), z[:, :, cls:].flatten(1, 2)], dim=1)
+        return in_one_row(tokens.unflatten(0, (-1, flow.num_frames)) + position[: flow.num_frames, None].to(tokens.dtype), cls=cls)
 
     return change
+
+
+def in_one_row(frames: Tensor, *, cls: int) -> Tensor:
+    """Frames, or clips, side by side (R, F, L, ...) -> (R, F*L, ...): the first `cls` tokens of all, then the others of all."""
+    return torch.cat([frames[:, :, :cls].flatten(1, 2), frames[:, :, cls:].flatten(1, 2)], dim=1)
 
 
 def _split(cls: int) -> TokenHook:
