@@ -9,14 +9,14 @@ from pipeline.config.schema import Train
 from pipeline.cost import measure
 from pipeline.training import loop
 from tests.conftest import small_clip
-from tests.methods.cases import SHAPE, cases, title
+from tests.methods.cases import QUICK, SHAPE, cases, title
 from tests.pretended_gpu import CPU, GPU, Misplaced, PretendedGpu, put
 from tests.training.planted import planted
 
 WAITS = 1  # of a step at most, whatever the number of layers
 TRAINABLE = [case for case in cases() if case[0] != "zero_shot"]
-METHODS = [case for case in TRAINABLE if not case[1]]
-OPTIONS = [case for case in TRAINABLE if case[1]]
+METHODS = [case for case in TRAINABLE if case[1] == QUICK.get(case[0], {})]
+OPTIONS = [case for case in TRAINABLE if case not in METHODS]
 
 
 class Ended(Exception):

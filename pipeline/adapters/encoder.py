@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.adapters.swap import Attached, put, take
 from pipeline.clip import load_backbone
@@ -63,11 +64,17 @@ class Encoder:
     def add(self, name: str, adapter: Path) -> dict[str, Any]:
         """Read an adapter and keep it ready under `name`, in place of a former one of that name; returns its header.
 
-        ValueError if `adapter` is no checkpoint, belongs to another backbone, or does not fit the code of its method.
+        ValueError if `adapter` is no checkpoint, belongs to another backbone, does not fit the code of its method, or has embeddings that
+        depend on the videos beside them.
         """
         header = checkpoint.read_header(adapter)
         checkpoint.refuse_other_backbone(header, self.clip, adapter)
         said = checkpoint.parts(header, adapter)
+        if methods.sees_batch(said.method):
+            raise ValueError(
+                f"{adapter}: embeddings of {header['run']} depend on the videos that are embedded with them, so they cannot be stored or "
+                "searched; train it with a setting that looks at one video at a time"
+            )
         self._kept[name] = _Kept(header, record.sha256(adapter), said.shape, said.train, self._attached(said, adapter))
         return header
 

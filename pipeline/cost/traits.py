@@ -73,8 +73,10 @@ def _store(tower: str, level: int, *, top: int) -> str:
 
 def _attached(clip: FrozenClip) -> bool:
     """Whether anything but other weights makes the towers, their heads or their scores differ from CLIP's."""
-    towers = [bool(tower.embedding) or any(hooks != BlockHooks() for hooks in tower.hooks) for tower in (clip.vision, clip.text)]
-    return any(towers) or bool(clip.frame_head or clip.text_head) or clip.query_temperature is not None
+    towers = clip.vision, clip.text
+    before = any(tower.pixels or tower.embedding for tower in towers)
+    inside = any(hooks != BlockHooks() for tower in towers for hooks in tower.hooks)
+    return before or inside or bool(clip.frame_head or clip.text_head) or clip.query_temperature is not None
 
 
 def _backbones(clips: Sequence[FrozenClip]) -> str:

@@ -40,6 +40,11 @@ class Method(Protocol):
         ...
 
 
+def sees_batch(method: Method) -> bool:
+    """Whether an embedding depends on the videos beside it, which a method that has such a setting says as `sees_batch`."""
+    return bool(getattr(method, "sees_batch", False))
+
+
 def names() -> list[str]:
     """The methods, which are the files of this folder and the variants they name."""
     return sorted(registry.entries())

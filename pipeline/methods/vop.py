@@ -85,7 +85,7 @@ class Vop:
         rows = layers if self.depth is None else min(self.depth, layers)
         prompts = _table(adapter, "text_prompts", rows, self.text_prompts, clip.text.width, std=self.std)
         if self.last_blocks is not None and layers < len(clip.text.blocks):
-            prompt_upper_text(clip, prompts, last_blocks=self.last_blocks)
+            prompt_upper_text(clip, lambda row: prompts[row], number=self.text_prompts, last_blocks=self.last_blocks)
         else:
             head = self.text_prompts if self.text_layout == "prefix" else self.text_prompts // 2
             prompt_text(clip, prompts, head=head, num_words=shape.num_words)

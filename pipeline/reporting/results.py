@@ -25,6 +25,7 @@ NEEDED = {
 MEASURED = ("t2v_R1", "t2v_R5", "t2v_R10", "t2v_MdR", "t2v_MnR", "v2t_R1", "RSum", "probe")
 COUNTED = ("trainable", "share", "tower_share", "dead", "checkpoint_bytes", "macs_per_video")
 LATER = ("tower_share",)  # which a cost.json from before has not: then nothing was measured
+BY_BATCH = " (by batch)"  # in the label of a method whose embeddings depend on the videos beside them
 TIMED = ("train_peak_bytes", "train_videos_per_second", "embed_videos_per_second")
 
 
@@ -81,7 +82,8 @@ def table(results: Sequence[Result]) -> pd.DataFrame:
 
     Recalls, R-Sum (both directions), probe and shares are in percent; `<column>_std` is the sample deviation, NaN for one
     seed; `t2v_R1_low` and `_high` are the confidence interval of a single seed, NaN for more. What a run did not
-    measure is NaN. Raises ValueError for a seed given twice, or seeds of one method that train different counts.
+    measure is NaN. The label says where embeddings depend on each other. Raises ValueError for a seed given twice, or seeds of one
+    method that train different counts.
     """
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in results:
@@ -90,9 +92,15 @@ def table(results: Sequence[Result]) -> pd.DataFrame:
         raise ValueError("there is no run to report; name at least one folder")
     rows = pd.DataFrame([_row(group) for group in groups.values()])
     several = len(set(rows["backbone"])) > 1
-    rows.insert(3, "label", [f"{m} ({b})" if several else m for m, b in zip(rows["method"], rows["backbone"], strict=True)])
+    mutual = {key for key, group in groups.items() if any(_sees_batch(result) for result in group)}
+    keys = zip(rows["dataset"], rows["backbone"], rows["method"], strict=True)
+    rows.insert(3, "label", [m + f" ({b})" * several + BY_BATCH * ((d, b, m) in mutual) for d, b, m in keys])
     rows["zero"] = rows["method"] != "zero_shot"
     return rows.sort_values(["dataset", "zero", "trainable", "label"], ignore_index=True).drop(columns="zero")
+
+
+def _sees_batch(result: Result) -> bool:
+    return bool(result.cost.get("sees_batch"))
 
 
 def _row(group: Sequence[Result]) -> dict[str, Any]:
@@ -159,7 +167,8 @@ SHORT = ("seeds", "t2v_R1", "t2v_R5", "t2v_R10", "t2v_MdR", "v2t_R1", "RSum", "p
 
 
 def warnings(results: Sequence[Result], df: pd.DataFrame) -> list[str]:
-    """Sentences on what the numbers of one dataset cannot say: in a small gallery, and where ties decide who is first."""
+    """Sentences on what the numbers of one dataset cannot say: in a small gallery, where ties decide who is first, where embeddings depend
+    on each other."""
     labels = {tuple(row[["dataset", "backbone", "method"]]): str(row["label"]) for _, row in df.iterrows()}
     tied = {
         labels[r.key]: f"{r.metrics['t2v']['R1_pessimistic']:.1f} and {r.metrics['t2v']['R1_optimistic']:.1f} %"
@@ -167,7 +176,11 @@ def warnings(results: Sequence[Result], df: pd.DataFrame) -> list[str]:
         if tenth(r.metrics["t2v"].get("R1_optimistic", 0.0)) != tenth(r.metrics["t2v"].get("R1_pessimistic", 0.0))
     }
     ties = [f"Other videos tie with the right one: R@1 of {label} lies between {ends}." for label, ends in reversed(tied.items())]
-    return [*filter(None, [small.warning(int(results[0].metrics["gallery"]))]), *ties]
+    mutual = [
+        f"An embedding of {label} depends on the videos that are embedded with it, so that another number at once gives other results."
+        for label in dict.fromkeys(labels[r.key] for r in results if _sees_batch(r))
+    ]
+    return [*filter(None, [small.warning(int(results[0].metrics["gallery"]))]), *ties, *mutual]
 
 
 def cell(row: "pd.Series[Any]", column: Column, *, deviation: bool = True) -> str:

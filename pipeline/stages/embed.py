@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.clip import load_backbone
 from pipeline.config.schema import Backbone
@@ -56,6 +57,7 @@ def main() -> None:
             "checkpoint_bytes": args.adapter.stat().st_size,
             "embed_videos_per_second": measure.rate(clip, num_frames=frames, device=place),
             "stores": split.stores,
+            **({"sees_batch": True} if methods.sees_batch(said.method) else {}),
         },
     )
 

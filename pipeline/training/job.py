@@ -44,6 +44,7 @@ def prepare(settings: Training, files: tuple[Files, Files], *, seed: int, device
     shape = settings.shape
     clip = load_backbone(settings.backbone)
     method = methods.load(settings.run, config=settings.config)
+    _refuse_pieces(settings, method, team)
     methods.attach(clip, method, shape=methods.Shape(num_frames=shape.frames.number, num_words=shape.words))
     clip.to(place)
     data = open_split(files[0], clip=clip, shape=shape), open_split(files[1], clip=clip, shape=shape)
@@ -54,6 +55,17 @@ def prepare(settings: Training, files: tuple[Files, Files], *, seed: int, device
     }
     header = _header(settings, clip, about, config=stated(method), seed=seed)
     return Job(clip, data, train, place, team, about, header, _fingerprint(header, about | {"device": place.type}))
+
+
+def _refuse_pieces(settings: Training, method: methods.Method, team: Team) -> None:
+    """ValueError where the batch is not computed as a whole, though embeddings depend on the videos beside them."""
+    pieces = 0 < settings.train.chunk < settings.train.batch
+    if methods.sees_batch(method) and (pieces or team.size > 1):
+        what = f"train.chunk is {settings.train.chunk}" if pieces else f"there are {team.size} processes"
+        raise ValueError(
+            f"{what}, but embeddings of {settings.run} depend on the whole batch of {settings.train.batch}; "
+            "set train.chunk to 0, run it in one process, or let the method look at one video at a time"
+        )
 
 
 def _header(settings: Training, clip: FrozenClip, about: dict[str, Any], *, config: dict[str, Any], seed: int) -> dict[str, Any]:

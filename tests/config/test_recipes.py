@@ -52,10 +52,12 @@ def test_every_recipe_names_its_source_and_says_all_of_its_training():
     assert not [run for run in ALL if not {"lr", "clip_lr"} & recipes.part(run).train.keys()]
 
 
-def test_half_precision_goes_with_its_optimiser_and_eight_processes_with_the_released_code():
+def test_half_precision_goes_with_its_optimiser_and_several_processes_with_the_released_code():
     trains = {run: recipes.part(run).train for run in ALL}
     assert all(train["optimiser"] == "bert_adam" for train in trains.values() if train["half"])
-    assert {run for run, train in trains.items() if train["gradient_gain"] != 1} == {"mv_adapter@released", "full_finetune@mv_adapter"}
+    assert {run for run, train in trains.items() if train["gradient_gain"] != 1} == {
+        "mv_adapter@released", "full_finetune@mv_adapter", "dgl@paper", "dgl_transformer@paper", "stop@paper",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,17 @@ def test_half_precision_goes_with_its_optimiser_and_eight_processes_with_the_rel
         ("tempme@paper", None, {"joins": [8, 9, 10], "factors": [2, 2, 3]}, {"lr": 6e-4, "decay": "all", "betas": [0.9, 0.999]}, (12, 32)),
         ("discovla@paper", None, {"captions_extra": True, "vision_layers": 4}, {"clip_norm": 4.0, "captions": "all"}, (12, 32)),
         ("discovla@videos", None, {"captions_extra": False}, {"warmup": 0.1, "batch": 128, "epochs": 5}, (12, 32)),
+        # dgl_stop.md 6
+        (
+            "dgl@paper",
+            "msrvtt",
+            {"latent": "linear", "text_prompts": 8},
+            {"lr": 2e-3, "batch": 512, "epochs": 5, "weight_decay": 0.2},
+            (12, 32),
+        ),
+        ("dgl_transformer@paper", "lsmdc", {"latent": "transformer"}, {"lr": 1e-2, "epochs": 10, "decay": "released"}, (12, 32)),
+        ("dgl_transformer@paper", "activitynet", {"read": "first"}, {"lr": 1e-2, "batch": 128, "epochs": 10}, (64, 64)),
+        ("stop@paper", "msrvtt", {"latent": "transformer", "norm": "video"}, {"lr": 1e-3, "batch": 128, "betas": [0.9, 0.98]}, (12, 32)),
         ("cm_adapter@paper", "activitynet", {"rank": 16, "shared": 512, "pooling": "query"}, {"epochs": 20, "lr": 1e-5}, (64, 64)),
     ],
 )

@@ -130,6 +130,18 @@ def test_ranks_and_speeds_are_never_bold_and_costs_are_for_the_smallest(runs):
     assert named["trainable"] == {"small"}
 
 
+def test_a_method_whose_embeddings_depend_on_each_other_is_labelled_and_told(tmp_path):
+    folder = test_results.write_run(tmp_path, "large", 0, gallery=11)
+    cost = json.loads((folder / "cost.json").read_text())
+    (folder / "cost.json").write_text(json.dumps(cost | {"sees_batch": True}))
+    results = [report.load_result(folder), report.load_result(test_results.write_run(tmp_path, "small", 0, gallery=11))]
+    df = report.table(results)
+    assert list(df["label"]) == ["small", "large (by batch)"]
+    (said,) = report.warnings(results, df)
+    assert said.startswith("An embedding of large (by batch) depends on the videos that are embedded with it")
+    assert "| large (by batch) |" in report.to_markdown(df)
+
+
 def test_a_small_gallery_and_ties_are_told_on_the_page_and_below_both_tables(runs, tmp_path):
     folder = test_results.write_run(tmp_path, "small", 0, gallery=2, queries=2)
     about = json.loads((folder / "metrics.json").read_text())

@@ -10,6 +10,7 @@ from pipeline.inputs.split import Split
 from pipeline.runtime.distributed import ALONE
 from pipeline.training import loop
 from tests.conftest import small_clip
+from tests.methods.cases import QUICK
 
 WORDS = 12
 COLOURS = ("red", "green", "blue", "white", "black", "yellow", "purple", "orange")
@@ -55,7 +56,8 @@ def planted(clip, videos=48, captions=2, seed=0):
 
 def fit(name, tmp_path, *, state="state.pt", config=None, report=print, workers=0, save_every=0, team=ALONE, gallery=16, **settings):
     torch.manual_seed(7)
-    clip = methods.attach(small_clip(), methods.load(name, config=config or {}), shape=methods.Shape(4, WORDS))
+    config = QUICK.get(name, {}) | (config or {})
+    clip = methods.attach(small_clip(), methods.load(name, config=config), shape=methods.Shape(4, WORDS))
     values = Train(**({"epochs": 3, "batch": 8, "lr": 1e-2, "clip_lr": 1e-3} | settings))
     tensors, progress = loop.train(
         clip,

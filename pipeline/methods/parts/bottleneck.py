@@ -29,10 +29,12 @@ class Bottleneck(nn.Module):
 
 
 def add(module: nn.Module, *, placement: str, scale: float) -> BranchHook:
-    """branch + scale * module(x), where x is the branch's normalised input (parallel) or the branch itself (sequential)."""
+    """branch + scale * module(x), where x is the branch's normalised input (parallel), that before the norm (stream), or the branch itself
+    (sequential)."""
 
     def change(branch: Tensor, site: Site) -> Tensor:
-        out: Tensor = branch + scale * module(site.normed if placement == "parallel" else branch)
+        seen = site.normed if placement == "parallel" else site.stream if placement == "stream" else branch
+        out: Tensor = branch + scale * module(seen)
         return out
 
     return change

@@ -1,5 +1,7 @@
 """Prompt tokens: learned rows that a tower reads beside its own tokens. P prompts, D width."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -67,19 +69,28 @@ def prompt_text(clip: FrozenClip, prompts: Tensor, *, head: int, num_words: int)
         clip.text.hooks[layer].before.append(put(layer))
 
 
-def prompt_upper_text(clip: FrozenClip, prompts: Tensor, *, last_blocks: int) -> None:
-    """Prompts (layers, P, D) after start-of-text in the last blocks, where these are not all: below them is plain CLIP.
+def prompt_upper_text(clip: FrozenClip, prompts: Callable[[int], Tensor], *, number: int, last_blocks: int | None, tail: int = 0) -> None:
+    """`number` prompts (P, D) after start-of-text in the last blocks, made for each layer by its row, of which -1 is the last block's.
 
-    Like all prompts behind the first layer they have no positions, so any caption has room. Their outputs are discarded behind every
-    block, the last one too: the token that is read stays where it is.
+    The last `tail` of them stand at the end of the row instead. Like all prompts that do not pass the embedding they have no positions,
+    so any caption has room. Their outputs are discarded behind every block, the last one too: the token that is read stays where it is.
     """
-    number = prompts.shape[1]
+    head = number - tail
 
     def put(row: int) -> TokenHook:
-        return lambda tokens, flow: insert(tokens, prompts[row], at=1)
+        def change(tokens: Tensor, flow: Flow) -> Tensor:
+            made = prompts(row)
+            tokens = insert(tokens, made[head:], at=tokens.shape[1]) if tail else tokens
+            return insert(tokens, made[:head], at=1)
 
-    for row, (_, _, hooks) in enumerate(clip.text.last(last_blocks)):
+        return change
+
+    def discard(tokens: Tensor, flow: Flow) -> Tensor:
+        return drop(tokens[:, : tokens.shape[1] - tail], at=1, number=head)
+
+    blocks = clip.text.last(last_blocks)
+    for row, (_, _, hooks) in enumerate(blocks, start=-len(blocks)):
         hooks.before.append(put(row))
         # The flow's has the length of the plain caption.
         hooks.mask = lambda tokens, flow: None if flow.attn_mask is None else causal(tokens)
-        hooks.after.append(lambda tokens, flow: drop(tokens, at=1, number=number))
+        hooks.after.append(discard)
