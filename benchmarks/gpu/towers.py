@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -48,10 +48,12 @@ class Noise:
 
 
 def noise(clip: FrozenClip, shape: Shape, *, videos: int, padded: bool = False, seed: int = 0) -> Split:
-    """A split of so many videos with a caption each; the first two captions name a direction of time."""
+    """A split of so many videos with a caption each, and one of every frame if the method asks for it; two name a direction of time."""
     store: Any = Noise(clip, shape, videos=videos, padded=padded, seed=seed)
     ids = clip.tokenize([f"a video of number {row}" for row in range(videos)], num_words=shape.num_words)
-    return Split(store, None, ids, np.arange(videos), np.arange(videos) < 2, store.video_ids)
+    split = Split(store, None, ids, np.arange(videos), np.arange(videos) < 2, store.video_ids)
+    extra = ids[:, None].repeat(1, shape.num_frames, 1) if clip.extra_captions else None
+    return replace(split, extra=extra)
 
 
 def called(backbone: str) -> str:

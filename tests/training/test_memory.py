@@ -1,6 +1,5 @@
 """Memory of a training step on tensors without numbers: what the same step takes with numbers, to the byte."""
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -50,9 +49,7 @@ def measured(case, **settings):
     """The memory of two steps with numbers: what the second keeps, and the most that there was at once."""
     clip = methods.attach(small_clip(), methods.load(case[0], config=case[1]), shape=SHAPE)
     split = towers.noise(clip, SHAPE, videos=BATCH)
-    if clip.extra_captions:
-        split = replace(split, extra=split.ids[:, None].repeat(1, SHAPE.num_frames, 1))
-    trained = towers.trainer(clip, split, device=CPU, settings=settings, videos=BATCH)
+    trained = towers.trainer(clip, split, device=CPU, settings=settings)
     with Made() as made:
         trained.step()
         with measure_step(clip, trained.optimiser, device=CPU, wanted=True) as used:
