@@ -7,7 +7,7 @@ settings that it was trained with, and params.yaml may say others by now.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -175,12 +175,13 @@ def check_settings(found: Trace, params: Params, *, where: Path) -> None:
     asked, trials = resolve.training(params, place.run, place.dataset), found.folder.parent / "search.json"
     if params.search.gains and found.here(trials):
         asked = resolve.scaled(asked, read_json(trials)["gain"])
-    config = vars(methods.load(place.run, config=asked.config))
-    wanted = flat(json.loads(json.dumps({"config": config, "train": stated(asked.train), "shape": stated(asked.shape)})))
-    wrong = [name for name, value in wanted.items() if flat(said).get(name) != value]
+    parts = {"config": methods.load(place.run, config=asked.config), "train": asked.train, "shape": asked.shape}
+    wanted, needed = (flat(json.loads(json.dumps({name: of(part) for name, part in parts.items()}))) for of in (asdict, stated))
+    had = flat(said)  # without a key that came later and had its default
+    wrong = [name for name, value in wanted.items() if (name in had or name in needed) and had.get(name) != value]
     for name in wrong[:1]:
         more = f" ({len(wrong)} such)" if len(wrong) > 1 else ""
-        what = f"{found.folder / 'adapter.safetensors'} was trained with {name} {flat(said).get(name)}"
+        what = f"{found.folder / 'adapter.safetensors'} was trained with {name} {had.get(name, 'as it was by default')}"
         found.problems.append(f"{what}, and {where} says {wanted[name]}{more}: train again, or put {where} back")
     if not wrong:
         found.checked.append(f"the settings in {where}")

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -16,6 +15,7 @@ import yaml
 from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.config.params import check
+from pipeline.config.parse import stated
 from pipeline.config.resolve import training
 from pipeline.core import record
 from pipeline.core.files import read_json, write_json
@@ -283,8 +283,8 @@ def test_what_is_no_run_is_one_sentence(world, monkeypatch, capsys):
 def trained(text, **changed):
     """The settings in the header of an adapter of vop that was trained with what such a params.yaml says."""
     asked = training(check(yaml.safe_load(text)), "vop", "toy")
-    config = dict(vars(methods.load("vop", config=asked.config)))
-    return {"config": config, "train": vars(asked.train) | changed, "shape": asdict(asked.shape)}
+    config = stated(methods.load("vop", config=asked.config))
+    return {"config": config, "train": stated(asked.train) | changed, "shape": stated(asked.shape)}
 
 
 def test_settings_that_were_edited_after_their_plan_are_found(world, monkeypatch, capsys):
@@ -307,6 +307,14 @@ def test_settings_that_were_edited_after_their_plan_are_found(world, monkeypatch
         (world / "params.yaml").write_text(text.replace(old, new))
         sentences = run(monkeypatch, capsys, folder)[1]
         assert len(sentences) == 1 and "params.yaml says" in sentences[0], (new, sentences)
+    chosen = text.replace("vop: {train", "vop: {config: {anchor: patches}, train")  # a later key, in few headers
+    (world / "params.yaml").write_text(chosen)
+    assert "config.anchor as it was by default, and params.yaml says patches" in run(monkeypatch, capsys, folder)[1][0]
+    make(world, "vop", 0, **trained(chosen))
+    assert run(monkeypatch, capsys, folder)[1] == []
+    (world / "params.yaml").write_text(text)
+    assert "config.anchor patches, and params.yaml says auto" in run(monkeypatch, capsys, folder)[1][0]
+    make(world, "vop", 0, **trained(text))
     (world / "elsewhere.yaml").write_text(text)
     assert run(monkeypatch, capsys, folder, "--params", world / "elsewhere.yaml")[1] == []
     (world / "params.yaml").write_text(text.replace("vop", "bias"))
