@@ -175,7 +175,7 @@ def check_settings(found: Trace, params: Params, *, where: Path) -> None:
     asked, trials = resolve.training(params, place.run, place.dataset), found.folder.parent / "search.json"
     if params.search.gains and found.here(trials):
         asked = resolve.scaled(asked, read_json(trials)["gain"])
-    parts = {"config": methods.load(place.run, config=asked.config), "train": asked.train, "shape": asked.shape}
+    parts: dict[str, Any] = {"config": methods.load(place.run, config=asked.config), "train": asked.train, "shape": asked.shape}
     wanted, needed = (flat(json.loads(json.dumps({name: of(part) for name, part in parts.items()}))) for of in (asdict, stated))
     had = flat(said)  # without a key that came later and had its default
     wrong = [name for name, value in wanted.items() if (name in had or name in needed) and had.get(name) != value]
