@@ -4,10 +4,9 @@ Paper: Shen et al., DiscoVLA, CVPR 2025 (arXiv:2506.08887); specification: tempm
 released, with a pseudo caption of each frame. Differs from the paper: without them, by default, it trains with the loss of videos alone,
 which the release cannot; padded frames and their captions are hidden. As released, the term of distillation is divided by the square of
 the batch, and so changes with it, and its teacher is trained too.
-Shapes: A, B pairs, T frames or their captions, U frames, L tokens, h heads of d channels, D width, E embedding.
+Shapes: A, B pairs, T frames or their captions, U frames, L tokens, D width, E embedding.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,7 +19,7 @@ from pipeline.clip.batch import Batch
 from pipeline.clip.tower import BlockHooks, BranchHook, Site, Tower
 from pipeline.methods import Shape
 from pipeline.methods.parts.bottleneck import Bottleneck
-from pipeline.methods.parts.heads import projections, refuse_other_reads
+from pipeline.methods.parts.heads import look, refuse_other_reads
 from pipeline.methods.parts.low_rank import change_weights
 
 HIDDEN = float("-inf")
@@ -101,25 +100,10 @@ def _look_around(block: Any, hooks: BlockHooks, adapter: nn.Module, *, captions:
         if captions:  # what follows the end of a text is no token of it
             keys = keys & (places <= read[:, None]).view_as(keys)
         tokens, own = (part.unflatten(0, flow.frames.shape) for part in (site.normed, site.normed[rows, read]))
-        seen = _seen(block, hooks, own, tokens.flatten(1, 2), keys.flatten(1)).flatten(0, 1) + adapter(branch[rows, read])
+        seen = look(block, hooks, own, tokens.flatten(1, 2), keys.flatten(1)).flatten(0, 1) + adapter(branch[rows, read])
         return torch.where((places == read[:, None])[..., None], seen[:, None].to(branch.dtype), branch)
 
     return change
-
-
-def _seen(block: Any, hooks: BlockHooks, own: Tensor, tokens: Tensor, keys: Tensor) -> Tensor:
-    """Normalised tokens (B, T, D) that look at those of the whole video (B, K, D) as far as keys (B, K) say -> (B, T, D).
-
-    Maps of keys and values go to the few queries, not to the many tokens: a score is (W_k^T q) y, as the bias of keys changes no softmax.
-    """
-    (w_q, w_k, w_v), (b_q, _, b_v) = projections(block, hooks)
-    q = torch.einsum("btD,hdD->bthd", own, w_q) + b_q
-    asked = torch.einsum("bthd,hdD->bthD", q, w_k).flatten(1, 2)
-    scores = (asked @ tokens.mT / math.sqrt(w_q.shape[1])).masked_fill(~keys[:, None], HIDDEN)
-    mixed = (scores.softmax(dim=-1) @ tokens).unflatten(1, q.shape[1:3])
-    heads = torch.einsum("bthD,hdD->bthd", mixed, w_v) + b_v
-    out: Tensor = block.ls_1(block.attn.out_proj(heads.flatten(2)))
-    return out
 
 
 def frame_scores(captions: Tensor, frames: Tensor, *, mask: Tensor, scale: Tensor) -> Tensor:

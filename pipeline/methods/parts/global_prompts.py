@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.clip.blocks import turned
-from pipeline.clip.tower import BranchHook, Flow, Site, TokenHook, Tower
+from pipeline.clip.tower import BlockHooks, BranchHook, Flow, Site, TokenHook, Tower
 from pipeline.config.parse import choose
+from pipeline.methods.parts.heads import look, projections
 from pipeline.methods.parts.prompts import drop, insert
 
 READS = ("first", "globals", "frames", "both")
@@ -33,7 +34,7 @@ def prompt_video(tower: Tower, prompts: nn.Parameter, local: Local, *, number: i
     blocks[0][2].before.append(lambda tokens, flow: insert(tokens, prompts, at=0))
     for row, (_, block, hooks) in enumerate(blocks, start=-len(blocks)):
         hooks.before.append(_put(local, row, at=size + tower.cls))
-        hooks.attention.append(_over_video(block, size))
+        hooks.attention.append(_over_video(block, hooks, size))
         hooks.after.append(lambda tokens, flow: drop(tokens, at=size + tower.cls, number=number))
     blocks[-1][2].after.append(readout)
 
@@ -55,54 +56,25 @@ def _readout(tower: Tower, read: str, *, size: int) -> TokenHook:
     return readout
 
 
-def _over_video(block: Any, size: int) -> BranchHook:
-    """The globals' part of attention's branch, the same in all frames of a video."""
+def _over_video(block: Any, hooks: BlockHooks, size: int) -> BranchHook:
+    """The globals' part of attention's branch, the same in all frames of a video: they see each other and all tokens of real frames."""
 
     def change(branch: Tensor, site: Site) -> Tensor:
-        seen = look(block, site.normed, site.flow, size=size).to(branch.dtype)
-        return torch.cat([seen.repeat_interleave(site.flow.num_frames, dim=0), branch[:, size:]], dim=1)
+        flow, frames = site.flow, site.flow.num_frames
+        video, visible = site.normed.unflatten(0, (-1, frames)), _visible(flow, site.normed.shape[1], size=size)
+        keys = None
+        if flow.rotary is not None:
+            keys = _turned_keys(block, hooks, site.normed, flow.rotary).unflatten(0, (-1, frames)).transpose(1, 2).flatten(2, 3)
+        seen = look(block, hooks, video[:, 0, :size], video.flatten(1, 2), visible, keys=keys).to(branch.dtype)
+        return torch.cat([seen.repeat_interleave(frames, dim=0), branch[:, size:]], dim=1)
 
     return change
 
 
-def look(block: Any, normed: Tensor, flow: Flow, *, size: int) -> Tensor:
-    """What the first `size` tokens, the same in all frames of a video, see in each other and in all tokens of its real frames.
-
-    Normalised tokens (B*T, L, D) -> the branch of attention (B, G, D), by the block's own maps. Keys and values are not made: a query is
-    taken back through the map of the keys, and tokens are mixed before the map of the values. That is G rows a head through each map
-    instead of T*L. Only rotary positions, which turn each key by its place, need the keys themselves; without, their bias changes nothing.
-    """
-    attn = block.attn
-    heads, width, video = attn.num_heads, normed.shape[-1], normed.unflatten(0, (-1, flow.num_frames))
-    tokens = video.flatten(1, 2)
-    to_query, to_key, to_value = attn.in_proj_weight.unflatten(0, (3, width))
-    own, other = _biases(attn.in_proj_bias, width)
-    query = F.linear(video[:, 0, :size], to_query, own).unflatten(-1, (heads, -1)) * (width // heads) ** -0.5
-    if flow.rotary is None:
-        back = torch.einsum("bghd,hdw->bhgw", query, to_key.unflatten(0, (heads, -1)))
-        scores = back.flatten(1, 2) @ tokens.mT
-    else:
-        keys = _keys(normed, to_key, attn.in_proj_bias, flow.rotary, heads=heads).unflatten(0, (-1, flow.num_frames))
-        scores = torch.einsum("bghd,bthld->bhgtl", query, keys).flatten(3).flatten(1, 2)
-    weights = scores.masked_fill(~_visible(flow, normed.shape[1], size=size)[:, None], float("-inf")).softmax(dim=-1)
-    mixed = (weights.to(tokens.dtype) @ tokens).unflatten(1, (heads, size))
-    seen = torch.einsum("bhgw,hdw->bghd", mixed, to_value.unflatten(0, (heads, -1))).flatten(2)
-    seen = seen if other is None else seen + other
-    inner = attn.ln_inner(seen) if hasattr(attn, "ln_inner") else seen
-    out: Tensor = block.ls_1(attn.out_proj(inner))
-    return out
-
-
-def _biases(bias: Tensor | None, width: int) -> tuple[Tensor | None, Tensor | None]:
-    """Those of queries and of values, which are the first and the last entries whether or not there are any for keys between."""
-    return (None, None) if bias is None else (bias[:width], bias[-width:])
-
-
-def _keys(normed: Tensor, to_key: Tensor, bias: Tensor | None, turn: Tensor, *, heads: int) -> Tensor:
-    """(N, L, D) -> keys (N, heads, L, d), turned by their places."""
-    width = normed.shape[-1]
-    own = None if bias is None or len(bias) < 3 * width else bias[width : 2 * width]
-    return turned(F.linear(normed, to_key, own).unflatten(-1, (heads, -1)).transpose(1, 2), turn)
+def _turned_keys(block: Any, hooks: BlockHooks, normed: Tensor, turn: Tensor) -> Tensor:
+    """(N, L, D) -> keys (N, h, L, d), turned by their places in a frame."""
+    (_, weight, _), (_, bias, _) = projections(block, hooks)
+    return turned(F.linear(normed, weight.flatten(0, 1), bias.flatten()).unflatten(-1, bias.shape).transpose(1, 2), turn)
 
 
 def _visible(flow: Flow, length: int, *, size: int) -> Tensor:
