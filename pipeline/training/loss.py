@@ -1,8 +1,22 @@
 """The losses over the similarities of a batch: CLIP's symmetric cross-entropy, SigLIP's sigmoid of each pair."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from pipeline.clip import FrozenClip
+
+
+def contrast_of(clip: FrozenClip, name: str) -> Callable[[Tensor], Tensor]:
+    """The loss of a name over similarities. ValueError for a sigmoid without the bias that comes with weights trained so."""
+    if name == "softmax":
+        return lambda similarities: contrastive(similarities, scale=clip.logit_scale)
+    bias = clip.logit_bias
+    if bias is None:
+        raise ValueError(f"train.loss is sigmoid, but {clip.name} was trained with softmax and has no bias for it; set it to softmax")
+    return lambda similarities: pairwise(similarities, scale=clip.logit_scale, bias=bias)
 
 
 def contrastive(similarities: Tensor, *, scale: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from pipeline.config.schema import Pretrain, Train
 from pipeline.motion import captions, render, scene
 from pipeline.runtime.processes import in_order
 from pipeline.training import optim
-from pipeline.training.loss import contrastive, pairwise
+from pipeline.training.loss import contrast_of
 
 GROUNDS = (0, 1)  # of each tone; the clips of the dataset have the others
 OBJECTS = (0.75, 0.20, 0.05)  # share of pictures with one, two, three objects
@@ -58,8 +58,10 @@ def pretrain(settings: Pretrain, name: str, *, device: torch.device, report: Cal
     clip = FrozenClip(model, name=name).to(device)
     if clip.image_size != SIZE:
         raise ValueError(f"{name} sees {clip.image_size} pixels a side, and the pictures to pretrain on have {SIZE}; use clip-tiny")
+    named = "softmax" if clip.logit_bias is None else "sigmoid"
     with torch.no_grad():
-        model.logit_scale.fill_(np.log(SCALES["softmax" if clip.logit_bias is None else "sigmoid"]))
+        model.logit_scale.fill_(np.log(SCALES[named]))
+    contrast = contrast_of(clip, named)
     words = clip.context_length if clip.text.whole_rows else settings.words
     clip.unfreeze(bool)
     shared = Train(lr=settings.lr, clip_lr=settings.lr, weight_decay=settings.weight_decay)
@@ -71,7 +73,7 @@ def pretrain(settings: Pretrain, name: str, *, device: torch.device, report: Cal
         frames = torch.from_numpy(images).permute(0, 3, 1, 2)[:, None].to(device)
         seen = clip.encode_frames(frames, mask=torch.ones(len(frames), 1, dtype=torch.bool, device=device))[:, 0]
         similarities = F.normalize(clip.encode_text(ids), dim=-1) @ F.normalize(seen, dim=-1).T
-        loss = _loss(clip, similarities)
+        loss = contrast(similarities)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optim.clip_gradients(clip.trained().values(), 1.0)
@@ -79,13 +81,6 @@ def pretrain(settings: Pretrain, name: str, *, device: torch.device, report: Cal
         clip.limit_logit_scale()
         report(step + 1, steps, loss.item())
     return {name: value.detach().cpu() for name, value in model.state_dict().items()}
-
-
-def _loss(clip: FrozenClip, similarities: Tensor) -> Tensor:
-    """Sigmoid with the bias of an architecture that has one, as SigLIP does; else softmax."""
-    if clip.logit_bias is None:
-        return contrastive(similarities, scale=clip.logit_scale)
-    return pairwise(similarities, scale=clip.logit_scale, bias=clip.logit_bias)
 
 
 def _batches(settings: Pretrain) -> Iterator[tuple[np.ndarray, list[str]]]:

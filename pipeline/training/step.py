@@ -21,7 +21,7 @@ from pipeline.evaluation.similarity import scores
 from pipeline.inputs.split import Pairs, Split
 from pipeline.runtime.device import precision, random_state, set_random_state
 from pipeline.runtime.distributed import Team
-from pipeline.training.loss import contrastive, pairwise
+from pipeline.training.loss import contrast_of
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def prepare(clip: FrozenClip, split: Split, *, settings: Train, team: Team, devi
 
 def _loss(clip: FrozenClip, name: str) -> Callable[[tuple[Tensor, ...], Tensor], Tensor]:
     """The loss of a name over the similarities of a batch, and what the method adds to it."""
-    contrast = _contrast(clip, name)
+    contrast = contrast_of(clip, name)
 
     def loss(features: tuple[Tensor, ...], mask: Tensor) -> Tensor:
         frames, texts, *extra = features
@@ -123,16 +123,6 @@ def _loss(clip: FrozenClip, name: str) -> Callable[[tuple[Tensor, ...], Tensor],
         return total
 
     return loss
-
-
-def _contrast(clip: FrozenClip, name: str) -> Callable[[Tensor], Tensor]:
-    """The loss of a name over similarities. ValueError for a sigmoid without the bias that comes with weights trained so."""
-    if name == "softmax":
-        return lambda similarities: contrastive(similarities, scale=clip.logit_scale)
-    bias = clip.logit_bias
-    if bias is None:
-        raise ValueError(f"train.loss is sigmoid, but {clip.name} was trained with softmax and has no bias for it; set it to softmax")
-    return lambda similarities: pairwise(similarities, scale=clip.logit_scale, bias=bias)
 
 
 def _taken(batch: Pairs, piece: tuple[int, int], device: torch.device) -> Pairs:
