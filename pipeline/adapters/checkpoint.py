@@ -85,17 +85,18 @@ def parts(header: Mapping[str, Any], source: Path) -> Parts:
         )
 
 
-def backbone(header: Mapping[str, Any], source: Path, weights: str) -> Backbone:
+def backbone(header: Mapping[str, Any], source: Path, weights: str, *, tokenizer: str = "") -> Backbone:
     """The backbone that the header of `source` names, with these weights, and pictures and words as it says.
 
-    The folder of a tokeniser is taken where it is there; else it is the hub's cache. ValueError for an architecture that there is not.
+    The folder of a tokeniser is `tokenizer`, else the header's where that is there, else the hub's cache. ValueError for an architecture
+    that there is not.
     """
     with _of(source):
         configuration(header["backbone"])
         found = seen_as(header["backbone"], weights, header.get("preprocessing", str(OPENAI)))
     folder = str(header.get("tokenizer", {}).get("folder", ""))
     there = os.path.isdir(folder)  # noqa: PTH112 - a Path raises for a name that is too long
-    return replace(found, tokenizer=folder) if there else found
+    return replace(found, tokenizer=tokenizer or (folder if there else ""))
 
 
 def attach(clip: FrozenClip, said: Parts, source: Path) -> None:

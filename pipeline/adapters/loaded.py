@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +77,7 @@ def _backbone(adapter: Path, header: dict[str, Any]) -> Backbone:
             if backbone.name != header["backbone"]:
                 raise ValueError(f"{adapter} was trained on backbone {header['backbone']}, and {path} names {backbone.name}; give weights")
             named = backbone.seen_from(folder.parent)
-            found = checkpoint.backbone(header, adapter, named.weights)
-            return replace(found, tokenizer=named.tokenizer) if named.tokenizer else found
+            return checkpoint.backbone(header, adapter, named.weights, tokenizer=named.tokenizer)
     raise ValueError(
         f"{adapter} does not lie in a runs/ folder beside a params.yaml that names its backbone {header['backbone']}; "
         "give weights: a file, or a tag of open_clip"

@@ -56,8 +56,7 @@ def backbone(params: Params | None, name: str | None, weights: str | None, *, ad
     header = checkpoint.read_header(adapter) if adapter else {}
     if adapter is None or header["backbone"] != named.name:  # an adapter of another one is refused later
         return named
-    found = checkpoint.backbone(header, adapter, named.weights)
-    return replace(found, tokenizer=named.tokenizer) if named.tokenizer else found
+    return checkpoint.backbone(header, adapter, named.weights, tokenizer=named.tokenizer)
 
 
 def _named(params: Params | None, name: str | None, weights: str | None) -> Backbone:
