@@ -94,8 +94,6 @@ def measure(clip: FrozenClip, method: Method, *, shape: Shape, filled: bool = Tr
         row = _counted(clip, shape=shape) if filled else shares(clip, trained) | UNKNOWN
         row |= by_tower(trained) | {"leaf_share": leaf_share(clip), "checkpoint_bytes": checkpoint_bytes(trained)}
         clip.merge()
-        for parameter in trained.values():
-            parameter.requires_grad_(False)  # torch would track the gradients of what has no numbers
         return row | macs(clip, num_frames=shape.num_frames, num_words=shape.num_words, device=clip.mean.device)
     finally:
         clip.detach_all()
