@@ -16,8 +16,8 @@ import torch
 from pipeline import methods
 from pipeline.clip import FrozenClip, build
 from pipeline.config.schema import Train
-from pipeline.core.files import whole
-from pipeline.core.formatting import rewritten, size
+from pipeline.core.files import rewrite
+from pipeline.core.formatting import markdown, rewritten, size
 from pipeline.methods import Shape
 from pipeline.runtime import device
 from pipeline.stages import guarded
@@ -39,17 +39,15 @@ def main() -> None:
     if args.page is None:
         print(text, end="")
         return
-    page = rewritten(args.page.read_text(encoding="utf-8"), MARKS, text)
-    with whole(args.page) as part:
-        part.write_text(page, encoding="utf-8")
+    rewrite(args.page, lambda page: rewritten(page, MARKS, text))
 
 
 def table(backbone: str, shape: Shape, chunk: int) -> str:
     """A heading and a table in Markdown, a row for each method and precision."""
     pieces = f" in pieces of {chunk} (`chunk: {chunk}`)" if chunk else ""
     head = ["method", *fit.COLUMNS, *(f"in {size(each)}" for each in MEMORIES)]
-    lines = [head, ["---"] * len(head), *rows(backbone, shape, chunk)]
-    return f"{backbone}, {shape.num_frames} frames, {shape.num_words} words, {BATCH} pairs{pieces}:\n\n" + "".join(map(_line, lines))
+    title = f"{backbone}, {shape.num_frames} frames, {shape.num_words} words, {BATCH} pairs{pieces}:"
+    return f"{title}\n\n{markdown(head, rows(backbone, shape, chunk))}"
 
 
 def rows(backbone: str, shape: Shape, chunk: int) -> Iterator[list[str]]:
@@ -63,10 +61,6 @@ def rows(backbone: str, shape: Shape, chunk: int) -> Iterator[list[str]]:
 
 def plain(backbone: str) -> FrozenClip:
     return FrozenClip(build(backbone), name=backbone)
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |\n"
 
 
 def _arguments() -> argparse.Namespace:

@@ -21,6 +21,7 @@ from benchmarks.gpu.part import Part, run
 from pipeline.config.parse import refuse_unknown
 from pipeline.core import record
 from pipeline.core.files import write_json
+from pipeline.core.formatting import markdown
 from pipeline.methods import names
 from pipeline.runtime import device
 from pipeline.stages import guarded
@@ -102,8 +103,7 @@ def _said(value: Any) -> str:
 
 def table(head: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     """In Markdown."""
-    cells = [head, ["---"] * len(head), *(map(_said, line) for line in lines)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    return markdown(head, ([_said(value) for value in line] for line in lines)).rstrip("\n")
 
 
 def _arguments() -> argparse.Namespace:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,3 +106,10 @@ def read_json(source: Path) -> Any:
         return json.loads(source.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{source} cannot be read as JSON: {error}") from error
+
+
+def rewrite(path: Path, change: Callable[[str], str]) -> None:
+    """Put what `change` makes of a text in its place."""
+    text = change(path.read_text(encoding="utf-8"))
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")

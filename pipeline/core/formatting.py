@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -68,6 +68,16 @@ def aligned(lines: Sequence[Sequence[str]], *, left: int) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     justified = ([*map(str.ljust, line[:left], widths), *map(str.rjust, line[left:], widths[left:])] for line in lines)
     return "".join("  ".join(cells).rstrip() + "\n" for cells in justified)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: bool = False) -> str:
+    """A table in Markdown; with `right` all columns but the first stand to the right."""
+    rule = ["---", *("---:" if right else "---" for _ in head[1:])]
+    return "".join(map(markdown_row, [head, rule, *rows]))
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
 
 
 def rewritten(page: str, marks: tuple[str, str], text: str) -> str:

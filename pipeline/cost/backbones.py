@@ -1,13 +1,12 @@
 """Backbones that people start from: their sizes and what goes with their weights, as the table of docs/backbones.md."""
 
-from collections.abc import Sequence
 from functools import cache
 
 import torch
 
 from pipeline.clip import FrozenClip, build, loading
 from pipeline.config.schema import Backbone
-from pipeline.core.formatting import rewritten
+from pipeline.core.formatting import markdown, rewritten
 
 CHOSEN = {
     "ViT-B-32-quickgelu": ("openai", "metaclip_fullcc"),
@@ -45,12 +44,7 @@ def page(text: str) -> str:
 
 def generated() -> str:
     """A row for each tag, as Markdown."""
-    rows = [HEAD, ("---",) * len(HEAD), *(cells(name, tag) for name, tags in CHOSEN.items() for tag in tags)]
-    return "".join(map(line, rows))
-
-
-def line(row: Sequence[str]) -> str:
-    return f"| {' | '.join(row)} |\n"
+    return markdown(HEAD, (cells(name, tag) for name, tags in CHOSEN.items() for tag in tags))
 
 
 def cells(name: str, tag: str) -> tuple[str, ...]:

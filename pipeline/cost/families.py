@@ -12,6 +12,7 @@ import torch
 from pipeline import methods
 from pipeline.clip import FrozenClip, build
 from pipeline.config import registry
+from pipeline.core.formatting import markdown
 from pipeline.cost.table import by_tower
 from pipeline.methods.parts.anchor import Anchor
 
@@ -35,7 +36,7 @@ def table() -> str:
         if any("anchor" in cell for cell in cells) and entry.file not in files:
             files.add(entry.file)
             rows += _chosen(name, clips)
-    return "".join(f"| {' | '.join(line)} |\n" for line in [head, ["---"] * len(head), *rows])
+    return markdown(head, rows)
 
 
 def _chosen(name: str, clips: Sequence[FrozenClip]) -> Iterator[list[str]]:

@@ -13,7 +13,7 @@ from pipeline import methods
 from pipeline.clip import FrozenClip, build, forward
 from pipeline.clip.tower import BlockHooks
 from pipeline.config import registry
-from pipeline.core.formatting import rewritten
+from pipeline.core.formatting import markdown, rewritten
 from pipeline.core.layout import RAW
 from pipeline.cost import families
 from pipeline.inputs import frozen
@@ -85,8 +85,7 @@ def _backbones(clips: Sequence[FrozenClip]) -> str:
 
 
 def _table(found: Sequence[Traits]) -> str:
-    lines = [HEAD, ("---",) * len(HEAD), *map(_cells, found)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown(HEAD, map(_cells, found))
 
 
 def _cells(of: Traits) -> tuple[str, ...]:

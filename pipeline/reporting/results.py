@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.files import read_json
-from pipeline.core.formatting import count, giga, significant, size, tenth
+from pipeline.core.formatting import count, giga, markdown, significant, size, tenth
 from pipeline.evaluation import small
 
 NEEDED = {
@@ -194,13 +194,14 @@ def cell(row: "pd.Series[Any]", column: Column, *, deviation: bool = True) -> st
 
 def to_markdown(df: pd.DataFrame, *, notes: Sequence[str] = ()) -> str:
     """The whole table as Markdown, with the interval of R@1 in brackets where it is known, and `notes` below it."""
-    lines = [["Method", *(column.title for column in COLUMNS)], ["---", *("---:" for _ in COLUMNS)]]
+    lines = list[list[str]]()
     for _, row in df.iterrows():
         cells = {column.name: cell(row, column) for column in COLUMNS}
         if not math.isnan(row["t2v_R1_low"]):
             cells["t2v_R1"] += f" [{row['t2v_R1_low']:.1f}, {row['t2v_R1_high']:.1f}]"
         lines.append([str(row["label"]).replace("|", "\\|"), *cells.values()])
-    return "".join([*(f"| {' | '.join(line)} |\n" for line in lines), *(f"\n{note}\n" for note in notes)])
+    table = markdown(["Method", *(column.title for column in COLUMNS)], lines, right=True)
+    return "".join([table, *(f"\n{note}\n" for note in notes)])
 
 
 def to_text(df: pd.DataFrame, *, notes: Sequence[str] = ()) -> str:

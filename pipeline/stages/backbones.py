@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline.core.files import whole
+from pipeline.core.files import rewrite
 from pipeline.cost import backbones
 from pipeline.stages import guarded
 
@@ -15,9 +15,7 @@ def main() -> None:
     if args.page is None:
         print(backbones.generated(), end="")
         return
-    text = backbones.page(args.page.read_text(encoding="utf-8"))
-    with whole(args.page) as part:
-        part.write_text(text, encoding="utf-8")
+    rewrite(args.page, backbones.page)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline.core.files import whole
+from pipeline.core.files import rewrite
 from pipeline.cost import traits
 from pipeline.stages import guarded
 
@@ -13,9 +13,7 @@ def main() -> None:
     if args.page is None:
         print(traits.generated(), end="")
         return
-    text = traits.page(args.page.read_text(encoding="utf-8"))
-    with whole(args.page) as part:
-        part.write_text(text, encoding="utf-8")
+    rewrite(args.page, traits.page)
 
 
 def _arguments() -> argparse.Namespace:

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from pipeline.core.formatting import markdown
 from pipeline.core.layout import SPLITS
 from pipeline.reporting.card.text import HISTOGRAMS, Facts, bins, lost, notes, tables
 
@@ -58,9 +59,8 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, right: bool = False, links: Sequence[int] = ()) -> str:
-    rule = ["---", *("---:" if right else "---" for _ in head[1:])]
     cells = [[_link(str(cell)) if i in links else escape(cell) for i, cell in enumerate(row)] for row in rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in [list(head), rule, *cells])
+    return markdown(head, cells, right=right)
 
 
 def _histogram(title: str, histogram: Facts) -> str:
