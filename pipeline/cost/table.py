@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline import methods
 from pipeline.adapters.checkpoint import checkpoint_bytes
 from pipeline.clip import FrozenClip
+from pipeline.clip.folding import folds
 from pipeline.config import recipes, registry
 from pipeline.config.parse import refuse_unknown
 from pipeline.core.formatting import aligned, giga
@@ -92,7 +93,7 @@ def measure(clip: FrozenClip, method: Method, *, shape: Shape, filled: bool = Tr
         methods.attach(clip, method, shape=shape)
         trained = clip.trained()
         row = _counted(clip, shape=shape) if filled else shares(clip, trained) | UNKNOWN
-        row |= by_tower(trained) | {"leaf_share": leaf_share(clip), "checkpoint_bytes": checkpoint_bytes(trained)}
+        row |= by_tower(trained) | {"leaf_share": leaf_share(clip), "checkpoint_bytes": checkpoint_bytes(trained), "folds": folds(clip)}
         clip.merge()
         return row | macs(clip, num_frames=shape.num_frames, num_words=shape.num_words, device=clip.mean.device)
     finally:
@@ -145,6 +146,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "macs_per_video": ("GMACs/video", giga),
     "macs_per_caption": ("GMACs/caption", giga),
     "checkpoint_bytes": ("file bytes", "{:,}".format),
+    "folds": ("folds away", str),
 }
 
 
