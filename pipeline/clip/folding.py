@@ -13,8 +13,9 @@ def folds(clip: FrozenClip) -> str:
     """
     towers = clip.vision, clip.text
     changed = any(hooks.weights for tower in towers for hooks in tower.hooks)
-    before = any(tower.pixels or tower.embedding for tower in towers)
+    before = any(tower.pixels or tower.embedding or tower.side for tower in towers)
     inside = any(hooks != BlockHooks(weights=hooks.weights) for tower in towers for hooks in tower.hooks)
-    if not (before or inside or clip.frame_head or clip.text_head or clip.query_temperature is not None):
+    behind = clip.frame_head or clip.text_head or clip.query_temperature is not None or clip.frame_weights
+    if not (before or inside or behind):
         return YES
     return PART if changed else NO

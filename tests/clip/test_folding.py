@@ -26,6 +26,8 @@ PLACES = {
     "mask": lambda clip: setattr(clip.text.hooks[0], "mask", len),
     "frame_head": lambda clip: clip.frame_head.append(None),
     "text_head": lambda clip: clip.text_head.append(None),
+    "side": lambda clip: setattr(clip.text, "side", len),
+    "frame_weights": lambda clip: setattr(clip, "frame_weights", len),
     "query_temperature": lambda clip: setattr(clip, "query_temperature", 5.0),
 }
 

@@ -8,6 +8,7 @@ import torch
 from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.config import registry
+from pipeline.cost.dead_parameters import _Smooth
 from pipeline.evaluation.similarity import scores
 from tests.conftest import COLOURS, FAMILIES, make_batch, small_clip
 from tests.methods import naive
@@ -139,10 +140,12 @@ def test_every_trainable_entry_gets_gradient_or_is_named_as_dead_and_no_other_te
             optimiser.step()
     unreached = [n for n, hit in touched.items() if not hit.any() and n not in DEAD.get(title(case), {})]
     assert not unreached, "tensors without gradient after two steps"
-    for draw in range(12):  # a ReLU may be off for one draw of weights and inputs, never for all
+    for draw in range(12):  # what one draw of weights and inputs does not reach, another may
         short = case[1].get("text_layout") == "release"  # whose dead half a caption that fills its row would wake
         other = shake(attached(case, seed=draw), 0.3, seed=draw)
-        for n, gradient in gradients(other, make_batch(seed=draw, long=not short)).items():
+        with _Smooth():  # a channel of the frozen CLIP that is never positive would hide what reads it through a ReLU
+            found = gradients(other, make_batch(seed=draw, long=not short))
+        for n, gradient in found.items():
             touched[n] |= gradient != 0
         dead = {n: int((~hit).sum()) for n, hit in touched.items() if n not in TABLES and not hit.all()}
         if dead == DEAD.get(title(case), {}):
@@ -194,7 +197,9 @@ def test_the_order_of_frames_matters_exactly_for_those_that_say_so(case, batch):
     _, texts = outputs(clip, batch)
     with torch.no_grad():
         found = [clip.encode_frames(f, mask=mask[full]) for f in (frames[full], frames[full].flip(1))]
-        forwards, backwards = (scores(texts, f, mask=mask[full], temperature=clip.query_temperature) for f in found)
+        forwards, backwards = (
+            scores(texts, f, mask=mask[full], temperature=clip.query_temperature, weigh=clip.frame_weights) for f in found
+        )
     moved = (forwards - backwards).abs().max()
     assert moved > 1e-4 if method_of(case).sees_time else moved < 1e-5, moved
 
@@ -220,7 +225,8 @@ def test_detaching_gives_clip_back_bit_for_bit(case, batch):
         torch.testing.assert_close(ours, clips, atol=0, rtol=0)
     assert not clip.trained()
     assert not any(p.requires_grad for p in clip.parameters())
-    assert clip.query_temperature is None
+    assert clip.query_temperature is None and clip.frame_weights is None
+    assert all(tower.side is None and not tower.taps for tower in (clip.vision, clip.text))
 
 
 def streams(clip, batch):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pipeline.clip.tower import LowRank, Tower
+from pipeline.clip.attention import LowRank
+from pipeline.clip.tower import Tower
 
 FUSED = ("q", "k", "v")
 WEIGHTS = {"out": "attn.out_proj.weight", "fc": "mlp.c_fc.weight", "proj": "mlp.c_proj.weight"}
