@@ -25,6 +25,9 @@ PAGE = Path(__file__).parents[2] / "docs/methods.md"
         ("vop_f", "no", "frames", "captions"),
         ("cached_head", "no", "vision@all", "text@all"),
         ("tempme", "in part", "frames", "captions"),
+        ("zero_i2v", "in part", "frames", "captions"),
+        ("sherl", "no", "frames", "captions"),
+        ("frame_weights", "no", "vision@all", "text@all"),
     ],
 )
 def test_traits_follow_from_what_is_attached(monkeypatch, name, folds, vision, text):

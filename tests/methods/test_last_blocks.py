@@ -33,7 +33,7 @@ def layers(clip):
     return found
 
 
-NUMBERED = [(run, config) for run, config in last() if not run.startswith(("vop", "dgl"))]
+NUMBERED = [(run, config) for run, config in last() if not run.startswith(("vop", "dgl", "coupled_prompts", "prompt_cube"))]
 
 
 def test_names_hold_the_layers_of_the_blocks_in_their_tower():
