@@ -11,6 +11,7 @@ from pipeline.evaluation.embed import video_vectors
 from pipeline.evaluation.similarity import pool, scores
 from pipeline.inputs import frozen
 from pipeline.methods.frame_weights import Weights
+from pipeline.training.loss import contrastive
 from tests.conftest import small_clip
 from tests.methods import naive
 from tests.methods.cases import SHAPE
@@ -97,3 +98,19 @@ def test_vit_b32_has_263_169_trainable_parameters(base_clip):
 def test_a_width_below_zero_and_no_temperature_are_refused(config):
     with pytest.raises(ValueError, match="frame_weights: width is .* and temperature .*; give 0 or more, and more than 0"):
         attach(**config)
+
+
+def test_it_learns_which_frames_say_nothing():
+    """Two of four frames show the video, two the same for all videos: the mean of all is mostly of the latter."""
+    torch.manual_seed(0)
+    texts, dull = torch.randn(16, 16), 5 * torch.randn(16)
+    frames = torch.stack([texts, dull.expand_as(texts), texts + 0.1 * torch.randn(16, 16), dull.expand_as(texts)], dim=1)
+    mask, weights = torch.ones(16, 4, dtype=torch.bool), Weights(16, 16, 0.1)
+    optimiser = torch.optim.Adam(weights.parameters(), lr=1e-2)
+    for _ in range(20):
+        optimiser.zero_grad()
+        loss = contrastive(scores(texts, frames, mask=mask, temperature=None, weigh=weights), scale=torch.tensor(20.0))
+        loss.backward()
+        optimiser.step()
+    found = weights(frames, mask)
+    assert found[:, [1, 3]].max() < 0.1 * found[:, [0, 2]].min()
