@@ -144,6 +144,11 @@ class FrozenClip(nn.Module):
         named = {f"adapter.{name}": p for name, p in self.adapter.named_parameters()}
         return named | {f"clip.{name}": p for name, p in self.unfrozen.items()}
 
+    def stored(self) -> dict[str, Tensor]:
+        """What a checkpoint holds: every trainable tensor, and the frozen ones of attached modules, which are their persistent buffers."""
+        kept = self.adapter.state_dict().keys()
+        return {f"adapter.{name}": values for name, values in self.adapter.named_buffers() if name in kept} | self.trained()
+
     @torch.no_grad()
     def detach_all(self) -> None:
         """Back to plain CLIP, bit for bit."""

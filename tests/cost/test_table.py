@@ -26,6 +26,8 @@ COUNTS = {
     "adapter_attn": 1_982_976,
     "adapter_ffn": 1_982_976,
     "lora": 491_520,
+    "dora": 537_600,
+    "vera": 52_224,
     "visual_text_adapter": 11_821_056,
     "video_text_adapter": 11_945_472,
     "st_adapter": (7_110_144, 7_110_144 + 793_344),

@@ -76,6 +76,21 @@ def test_a_tower_started_from_float32_gives_the_same_bits(tmp_path, level):
     assert torch.equal(clip.encode_text(ids, texts.tokens([0, 1, 2]), start=level), clip.encode_text(ids))
 
 
+@pytest.mark.parametrize("run", ["lora", "dora", "vera", "pissa"])
+@torch.no_grad()
+def test_what_changes_weights_of_the_last_blocks_starts_from_stores_with_the_same_bits(tmp_path, run):
+    clip, (frames, mask, _) = small_clip(), make_batch()
+    write(tmp_path, 2)
+    methods.attach(clip, methods.load(run, config={"last_blocks": 1}), shape=methods.Shape(4, 12))
+    for parameter in clip.trained().values():
+        parameter.add_(0.2 * torch.randn_like(parameter))
+    videos, texts, ids = read(tmp_path, 2, clip)
+    found = clip.encode_frames(videos.batch([0, 1, 2]).seen, mask=mask, start=2)
+    assert torch.equal(found, clip.encode_frames(frames, mask=mask))
+    assert torch.equal(clip.encode_text(ids, texts.tokens([0, 1, 2]), start=2), clip.encode_text(ids))
+    assert not torch.allclose(found, small_clip().encode_frames(frames, mask=mask), atol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_the_bytes_are_the_rounded_values(tmp_path, dtype):
     write(tmp_path, 2, dtype)

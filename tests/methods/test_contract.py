@@ -7,6 +7,7 @@ import torch
 
 from pipeline import methods
 from pipeline.adapters import checkpoint
+from pipeline.clip.folding import NO, PART, YES, folds
 from pipeline.config import registry
 from pipeline.cost.dead_parameters import _Smooth
 from pipeline.evaluation.similarity import scores
@@ -205,16 +206,17 @@ def test_the_order_of_frames_matters_exactly_for_those_that_say_so(case, batch):
 
 
 @each(CASES)
-def test_checkpoint_holds_only_what_was_trained_and_round_trips(case, batch, tmp_path):
+def test_checkpoint_holds_what_was_trained_and_what_it_needs_beside_it_and_round_trips(case, batch, tmp_path):
     clip = shake(attached(case))
-    header = HEADER | {"backbone": clip.name, "backbone_digest": clip.digest}
-    checkpoint.save(tmp_path / "a.safetensors", clip.trained(), header=header)
+    header = HEADER | checkpoint.described(clip)
+    checkpoint.save(tmp_path / "a.safetensors", clip.stored(), header=header)
     other = attached(case, seed=99)
     assert checkpoint.load_into(other, tmp_path / "a.safetensors") == header
     for ours, theirs in zip(outputs(other, batch), outputs(clip, batch), strict=True):
         torch.testing.assert_close(ours, theirs, atol=0, rtol=0)
-    numbers = sum(p.numel() for p in clip.trained().values())
-    assert 4 * numbers <= (tmp_path / "a.safetensors").stat().st_size <= 4 * numbers + 300 * len(clip.trained()) + 600
+    kept = sum(buffer.numel() for name, buffer in clip.adapter.named_buffers() if name in clip.adapter.state_dict())
+    numbers = sum(p.numel() for p in clip.trained().values()) + kept
+    assert 4 * numbers <= (tmp_path / "a.safetensors").stat().st_size <= 4 * numbers + 300 * len(clip.stored()) + 700
 
 
 @each(CASES)
@@ -227,6 +229,22 @@ def test_detaching_gives_clip_back_bit_for_bit(case, batch):
     assert not any(p.requires_grad for p in clip.parameters())
     assert clip.query_temperature is None and clip.frame_weights is None
     assert all(tower.side is None and not tower.taps for tower in (clip.vision, clip.text))
+
+
+def test_weights_that_fold_into_those_of_clip_give_the_same_features(batch):
+    """Of each method that folds away, or in part; of CLIP's own tensors nothing is left to fold."""
+    found = {}
+    for case in CASES:
+        clip = attached(case)
+        if not any(hooks.weights for tower in (clip.vision, clip.text) for hooks in tower.hooks):
+            continue
+        found.setdefault(case[0], folded := folds(clip))
+        before = outputs(shake(clip, 0.1), batch)
+        clip.merge()
+        assert folds(clip) == (YES if folded == YES else NO)
+        for ours, merged in zip(before, outputs(clip, batch), strict=True):
+            torch.testing.assert_close(ours, merged, atol=1e-5, rtol=1e-5, msg=lambda text, case=case: f"{title(case)}: {text}")
+    assert found.items() >= {"lora": YES, "dora": YES, "vera": YES, "pissa": YES, "tempme": PART, "discovla": PART}.items()
 
 
 def streams(clip, batch):
