@@ -12,9 +12,10 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.attention import LowRank
 from pipeline.clip.blocks import Trunk
 from pipeline.clip.folding import PART, YES, folds
-from pipeline.clip.tower import LowRank, Tower
+from pipeline.clip.tower import Tower
 from pipeline.core.files import whole, write_json
 
 ENDING = ".safetensors"  # by which open_clip knows how to read a file
