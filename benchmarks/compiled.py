@@ -69,7 +69,9 @@ def _gradient(clip: FrozenClip, encode: Any, frames: Tensor, mask: Tensor, ids: 
     for parameter in clip.trained().values():
         parameter.grad = None
     seen, said = encode(frames, mask, ids)
-    contrastive(scores(said, seen, mask=mask, temperature=clip.query_temperature), scale=clip.logit_scale).backward()
+    contrastive(
+        scores(said, seen, mask=mask, temperature=clip.query_temperature, weigh=clip.frame_weights), scale=clip.logit_scale
+    ).backward()
     return torch.cat([p.grad.flatten() for p in clip.trained().values() if p.grad is not None])
 
 

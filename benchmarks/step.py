@@ -112,7 +112,9 @@ def _timed(clip: FrozenClip, optimiser: torch.optim.Optimizer, batch: tuple[torc
 def _backward(clip: FrozenClip, optimiser: torch.optim.Optimizer, batch: tuple[torch.Tensor, ...]) -> None:
     frames, mask, ids = batch
     features, texts = clip.encode_frames(frames, mask=mask), clip.encode_text(ids)
-    loss = contrastive(scores(texts, features, mask=mask, temperature=clip.query_temperature), scale=clip.logit_scale)
+    loss = contrastive(
+        scores(texts, features, mask=mask, temperature=clip.query_temperature, weigh=clip.frame_weights), scale=clip.logit_scale
+    )
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
 

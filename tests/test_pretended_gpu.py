@@ -176,7 +176,7 @@ def test_a_mask_that_is_made_on_the_cpu_is_found(tmp_path, steps):
     def attach(clip):
         clip.vision.hooks[1].mask = lambda tokens, _: torch.zeros(tokens.shape[1], tokens.shape[1])
 
-    with pytest.raises(Misplaced, match=r"^clip/tower.py:\d+: .*attention.*, cpu \(13, 13\)"):
+    with pytest.raises(Misplaced, match=r"^clip/attention.py:\d+: .*attention.*, cpu \(13, 13\)"):
         over_the_bound(tmp_path, steps, attach=attach)
 
 

@@ -22,6 +22,7 @@ from pipeline.config.parse import parse, shown
 from pipeline.config.schema import Backbone, Train
 from pipeline.config.settings import Sampling
 from pipeline.core.files import whole
+from pipeline.methods.parts.generated import Generated
 
 # What every header says, and what it takes.
 SAYS: dict[str, type] = {
@@ -34,8 +35,8 @@ SAYS: dict[str, type] = {
     "backbone": str,
     "backbone_digest": str,
 }
-# What it says besides of a backbone whose pictures or words are not OpenAI's.
-MAY_SAY: dict[str, type] = {"preprocessing": str, "tokenizer": dict}
+# What it says besides of a backbone whose pictures or words are not OpenAI's, and of matrices that a seed made.
+MAY_SAY: dict[str, type] = {"preprocessing": str, "tokenizer": dict, "generated": dict}
 WORDS = {str: "text", dict: "keys with values", int: "a whole number"}
 SHAPE = ("frames", "words", "clips")  # how videos of one's own become what the adapter was trained on
 
@@ -135,10 +136,11 @@ def precision(header: dict[str, Any]) -> str:
 
 
 def described(clip: FrozenClip) -> dict[str, Any]:
-    """What a header says of the backbone. Pictures and words stand there where they are not OpenAI's, which older adapters do not say."""
+    """What a header says of the backbone, and of matrices that a seed made. Pictures and words stand there where they are not OpenAI's,
+    which older adapters do not say."""
     other = {} if clip.preprocessing == str(OPENAI) else {"preprocessing": clip.preprocessing}
     words = clip.tokenizer.described()
-    return {"backbone": clip.name, "backbone_digest": clip.digest} | other | ({"tokenizer": words} if words else {})
+    return {"backbone": clip.name, "backbone_digest": clip.digest} | other | ({"tokenizer": words} if words else {}) | _generated(clip)
 
 
 def refuse_other_backbone(header: dict[str, Any], clip: FrozenClip, source: Path) -> None:
@@ -162,6 +164,28 @@ def refuse_other_backbone(header: dict[str, Any], clip: FrozenClip, source: Path
         )
 
 
+def _generated(clip: FrozenClip) -> dict[str, Any]:
+    """The seed and the SHA-256 of matrices that are not stored, of a method that has such."""
+    made = next((module for module in clip.adapter.modules() if isinstance(module, Generated)), None)
+    return {"generated": {"seed": made.seed, "sha256": made.sha256()}} if made else {}
+
+
+def _refuse_other_matrices(header: dict[str, Any], clip: FrozenClip, source: Path) -> None:
+    """ValueError if the frozen matrices that a seed makes here are not those of the training."""
+    said, own = header.get("generated", {}), _generated(clip).get("generated", {})
+    if said.get("sha256") != own.get("sha256"):
+        raise ValueError(
+            f"{source} was trained with {_matrices(said)}, and here are {_matrices(own)}; attach the method with the seed of the training, "
+            "with the version of torch that drew them, or train again"
+        )
+
+
+def _matrices(of: Mapping[str, Any]) -> str:
+    if not of:
+        return "no generated matrices"
+    return f"matrices of seed {shown(of.get('seed'))} ({str(of.get('sha256'))[:12]})"
+
+
 def _tokeniser(words: Mapping[str, Any]) -> str:
     if not words:
         return "CLIP's tokeniser"
@@ -172,13 +196,14 @@ def _tokeniser(words: Mapping[str, Any]) -> str:
 def load_into(clip: FrozenClip, source: Path) -> dict[str, Any]:
     """Copy the tensors of `source` into `clip`, to which the same method must be attached; returns the header.
 
-    ValueError if the checkpoint belongs to another backbone, or does not hold exactly the tensors that `clip` trains.
+    ValueError if the checkpoint belongs to another backbone, to other generated matrices, or does not hold exactly what `clip` stores.
     """
     header = read_header(source)
     refuse_other_backbone(header, clip, source)
+    _refuse_other_matrices(header, clip, source)
     with safe_open(source, framework="pt") as file:
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    wanted = clip.trained()
+    wanted = clip.stored()
     for what, names in (("lacks", wanted.keys() - stored.keys()), ("holds the unknown", stored.keys() - wanted.keys())):
         if names:
             raise ValueError(

@@ -26,7 +26,7 @@ class Adapter:
 
     def __init__(self, adapter: Path, *, weights: str | Path | None, place: str, keys: Mapping[str, Any] | None = None) -> None:
         self.header: dict[str, Any] = checkpoint.read_header(adapter)
-        named = _backbone(adapter, self.header) if weights is None else checkpoint.backbone(self.header, adapter, str(weights))
+        named = backbone_of(adapter, self.header, weights)
         given = {key: value for key, value in (keys or {}).items() if value is not None}
         backbone = parse(Backbone, stated(named) | given, where="pipeline.load")
         self._encoder = Encoder(backbone, device=device.choose(place))
@@ -64,11 +64,13 @@ class Adapter:
             )
 
 
-def _backbone(adapter: Path, header: dict[str, Any]) -> Backbone:
-    """The backbone in the params.yaml beside the folder `runs/` that an adapter lies in, seen as its header says.
+def backbone_of(adapter: Path, header: dict[str, Any], weights: str | Path | None) -> Backbone:
+    """The backbone of these weights, or that in the params.yaml beside the folder `runs/` that an adapter lies in, seen as its header says.
 
     ValueError if nothing names it.
     """
+    if weights is not None:
+        return checkpoint.backbone(header, adapter, str(weights))
     # Not resolved: the files of a DVC workspace may be links into its cache.
     for folder in adapter.absolute().parents:
         path = folder.parent / "params.yaml"

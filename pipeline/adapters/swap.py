@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
 from pipeline.clip.batch import Batch
-from pipeline.clip.tower import BlockHooks, TokenHook
+from pipeline.clip.tower import BlockHooks, SideHook, TokenHook
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,11 @@ class Attached:
     own: dict[str, tuple[nn.Parameter, Tensor]]
     unfrozen: dict[str, nn.Parameter]
     adapter: nn.Module
-    hooks: list[tuple[list[TokenHook], list[TokenHook], list[BlockHooks]]]
+    hooks: list[tuple[list[TokenHook], list[TokenHook], list[BlockHooks], list[int], SideHook | None]]
     frame_head: list[Callable[[Tensor, Tensor], Tensor]]
     text_head: list[Callable[[Tensor], Tensor]]
     query_temperature: float | None
+    frame_weights: Callable[[Tensor, Tensor], Tensor] | None
     losses: list[Callable[[Batch], Tensor]]
     extra_captions: bool
 
@@ -35,10 +36,11 @@ def take(clip: FrozenClip) -> Attached:
         own={name: (parameter, parameter.data) for name, parameter in own.items()},
         unfrozen=clip.unfrozen,
         adapter=clip.adapter,
-        hooks=[(tower.pixels, tower.embedding, tower.hooks) for tower in (clip.vision, clip.text)],
+        hooks=[(tower.pixels, tower.embedding, tower.hooks, tower.taps, tower.side) for tower in (clip.vision, clip.text)],
         frame_head=clip.frame_head,
         text_head=clip.text_head,
         query_temperature=clip.query_temperature,
+        frame_weights=clip.frame_weights,
         losses=clip.losses,
         extra_captions=clip.extra_captions,
     )
@@ -60,7 +62,7 @@ def put(clip: FrozenClip, held: Attached) -> None:
         # Torch chooses kernels by whether a weight wants a gradient: the same flags, the same bits.
         parameter.requires_grad_(True)
     for tower, hooks in zip((clip.vision, clip.text), held.hooks, strict=True):
-        tower.pixels, tower.embedding, tower.hooks = hooks
+        tower.pixels, tower.embedding, tower.hooks, tower.taps, tower.side = hooks
     clip.unfrozen, clip.adapter = held.unfrozen, held.adapter
     clip.frame_head, clip.text_head, clip.query_temperature = held.frame_head, held.text_head, held.query_temperature
-    clip.losses, clip.extra_captions = held.losses, held.extra_captions
+    clip.frame_weights, clip.losses, clip.extra_captions = held.frame_weights, held.losses, held.extra_captions

@@ -29,7 +29,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, *, read: Tensor) -> Tensor:
-        """Tokens x (N, L, D) look at the tokens `read`, and not at each other, which `tower.attend` has them do."""
+        """Tokens x (N, L, D) look at the tokens `read`, and not at each other, which `attention.attend` has them do."""
         width = x.shape[-1]
         own, other = (None, None) if self.in_proj_bias is None else (self.in_proj_bias[:width], self.in_proj_bias[width:])
         q = F.linear(x, self.in_proj_weight[:width], own)

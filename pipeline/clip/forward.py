@@ -2,8 +2,8 @@
 
 Level 0 is the input: pixels or token ids. Level k from 1 up to below the number of blocks is all tokens after k blocks. Level `top`, the
 number of blocks, is the one vector that is read on, after all of them: the token of CLS or end of text, or the pool of all tokens with the
-norm before it. Level `top + 1` is the feature, after the last norm and the projection, before any head. Shapes: B videos or captions,
-T frames, L tokens, D width, E embedding.
+norm before it. Level `top + 1` is the feature, after the last norm, the projection and `tower.side`, before any head. Shapes: B videos or
+captions, T frames, L tokens, D width, E embedding.
 """
 
 from typing import Any
@@ -36,12 +36,14 @@ def frames_at(level: int, seen: Tensor, visual: Any, tower: Tower, *, mask: Tens
         for hook in tower.embedding:
             tokens = hook(tokens, flow).to(seen.dtype)
         x = visual.ln_pre(tokens)
+    tapped: list[Tensor] = []
     if start < tower.top:
-        x = tower.run(x, flow=flow, start=start, stop=level)
+        x, tapped = tower.run(x, flow=flow, start=start, stop=level)
         x = architecture.read(visual, x, flow) if level >= tower.top else x
     if level > tower.top:
         with torch.autocast(x.device.type, enabled=False):
             x = architecture.end(visual, _exact(x))
+        x = x if tower.side is None else tower.side(x, tapped, flow)
     out: Tensor = x.unflatten(0, mask.shape)
     return out
 
@@ -72,13 +74,15 @@ def text_at(
         x = (tokens + clip.positional_embedding[: tokens.shape[1]]).to(kind)
     else:
         x = said
+    tapped: list[Tensor] = []
     if start < min(tower.top, level):
         flow.attn_mask = None if clip.attn_mask is None else clip.attn_mask[: x.shape[1], : x.shape[1]]
-        x = tower.run(x, flow=flow, start=start, stop=level)
+        x, tapped = tower.run(x, flow=flow, start=start, stop=level)
         x = x[torch.arange(len(ids), device=ids.device), flow.read] if level >= tower.top else x
     if level > tower.top >= start:
         with torch.autocast(x.device.type, enabled=False):
             x = architecture.project(clip.ln_final(_exact(x)), clip.text_projection)
+        x = x if tower.side is None else tower.side(x, tapped, flow)
     out: Tensor = x
     return out
 

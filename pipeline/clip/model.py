@@ -73,7 +73,8 @@ class FrozenClip(nn.Module):
         """Nothing attached, nothing to train. What CLIP was before is in `originals`, by name.
 
         `frame_head` changes frame features (B, T, E) under their mask (B, T), `text_head` text features (B, E). With a
-        `query_temperature` a video's frames are weighed anew by each caption (`similarity.query_scores`), else they are averaged.
+        `query_temperature` a video's frames are weighed anew by each caption (`similarity.query_scores`), else they are averaged: all
+        alike, or by the `frame_weights` of their features and mask, at least 0 and as large as they like (B, T).
         `losses` are added to that of a training; with `extra_captions` it reads a caption of each frame as well.
         """
         self.vision.clear()
@@ -83,6 +84,7 @@ class FrozenClip(nn.Module):
         self.frame_head: list[Callable[[Tensor, Tensor], Tensor]] = []
         self.text_head: list[Callable[[Tensor], Tensor]] = []
         self.query_temperature: float | None = None
+        self.frame_weights: Callable[[Tensor, Tensor], Tensor] | None = None
         self.losses: list[Callable[[Batch], Tensor]] = []
         self.extra_captions = False
 
@@ -128,16 +130,24 @@ class FrozenClip(nn.Module):
         """
         for tower, prefix in ((self.vision, "visual.transformer.resblocks"), (self.text, "transformer.resblocks")):
             for layer, hooks in enumerate(tower.hooks):
-                for key, change in hooks.weights.items():
-                    name, weight = f"{prefix}.{layer}.{key}", tower.blocks[layer].get_parameter(key)
-                    self.originals.setdefault(name, weight.clone())
-                    weight.copy_(change(weight))
+                block = tower.blocks[layer]
+                # All before any is written: a change of a bias may be made of the weight beside it.
+                changed = {key: change(block.get_parameter(key)) for key, change in hooks.weights.items()}
+                for key, values in changed.items():
+                    weight = block.get_parameter(key)
+                    self.originals.setdefault(f"{prefix}.{layer}.{key}", weight.clone())
+                    weight.copy_(values)
                 hooks.weights.clear()
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Every trainable tensor by its name in the checkpoint: `adapter.*` for attached ones, `clip.*` for CLIP's own."""
         named = {f"adapter.{name}": p for name, p in self.adapter.named_parameters()}
         return named | {f"clip.{name}": p for name, p in self.unfrozen.items()}
+
+    def stored(self) -> dict[str, Tensor]:
+        """What a checkpoint holds: every trainable tensor, and the frozen ones of attached modules, which are their persistent buffers."""
+        kept = self.adapter.state_dict().keys()
+        return {f"adapter.{name}": values for name, values in self.adapter.named_buffers() if name in kept} | self.trained()
 
     @torch.no_grad()
     def detach_all(self) -> None:

@@ -3,16 +3,15 @@
 Shapes: B videos or captions, T frames, N = B*T, L tokens, D width.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pipeline.clip.blocks import turned
+from pipeline.clip.attention import WeightHook, heads, linear
 from pipeline.clip.kept_once import LayerNorm, add_and_norm
 
 
@@ -76,22 +75,7 @@ class Site:
 TokenHook = Callable[[Tensor, Flow], Tensor]
 BranchHook = Callable[[Tensor, Site], Tensor]
 MaskHook = Callable[[Tensor, Flow], Tensor | None]
-WeightHook = Callable[[Tensor], Tensor]
-
-
-class LowRank(nn.Module):
-    """A weight hook that adds B A to a weight (out, in). `factors` are A (r, in) and B (out, r).
-
-    A pass adds (x A^T) B^T to the output, which is the same: no gradient of the frozen weight is made, only those of the factors.
-    """
-
-    def factors(self) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """The changed weight, to be kept."""
-        down, up = self.factors()
-        return weight + up @ down
+SideHook = Callable[[Tensor, Sequence[Tensor], Flow], Tensor]
 
 
 @dataclass
@@ -117,6 +101,9 @@ class Tower:
 
     `embedding` hooks see the raw tokens: before ln_pre in the vision tower, before the positions are added in the text tower. `pixels`
     hooks see what these are made of: normalised pixels (N, 3, H, W), vision only.
+    `side` changes the features (N, E) and sees the tokens (N, L, D) of the levels in `taps`, from the lowest up: 0 is what enters the
+    first block, k what leaves the k-th. Where nothing below it is trained, no gradient goes through the blocks, and none of their
+    activations is kept.
     `checkpointing` computes each block again in the backward pass instead of keeping what it computed.
 
     - `cls`: tokens before the patches, 1 or 0. `pooled`: attention over all tokens reads the tower at its end, and not CLS.
@@ -137,6 +124,8 @@ class Tower:
         self.pixels: list[TokenHook] = []
         self.embedding: list[TokenHook] = []
         self.hooks = [BlockHooks() for _ in self.blocks]
+        self.taps: list[int] = []
+        self.side: SideHook | None = None
 
     @property
     def top(self) -> int:
@@ -151,14 +140,25 @@ class Tower:
         first = 0 if number is None else depth - number
         return list(zip(range(first, depth), self.blocks[first:], self.hooks[first:], strict=True))
 
-    def run(self, tokens: Tensor, *, flow: Flow, start: int = 0, stop: int | None = None) -> Tensor:
-        """(N, L, D) -> (N, L', D) through the blocks from `start` up to `stop`, or the top; the hooks decide L'."""
-        for block, hooks in zip(self.blocks[start:stop], self.hooks[start:stop], strict=True):
-            if self.checkpointing and torch.is_grad_enabled():
+    def run(self, tokens: Tensor, *, flow: Flow, start: int = 0, stop: int | None = None) -> tuple[Tensor, list[Tensor]]:
+        """(N, L, D) -> (N, L', D) through the blocks from `start` up to `stop`, or the top, and the tokens of the `taps` on the way.
+
+        The hooks decide L'.
+        """
+        tapped = [tokens] if start in self.taps else []
+        for level, (block, hooks) in enumerate(zip(self.blocks[start:stop], self.hooks[start:stop], strict=True), start=start + 1):
+            if self.checkpointing and torch.is_grad_enabled() and (tokens.requires_grad or _trained(block, hooks)):
                 tokens = checkpoint(_block, block, hooks, tokens, flow, use_reentrant=False)
             else:
                 tokens = _block(block, hooks, tokens, flow)
-        return tokens
+            if level in self.taps:
+                tapped.append(tokens)
+        return tokens, tapped
+
+
+def _trained(block: Any, hooks: BlockHooks) -> bool:
+    """Whether a gradient may begin in a block, which else keeps nothing, and needs no second pass."""
+    return hooks != BlockHooks() or any(p.requires_grad for p in block.parameters())
 
 
 def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
@@ -168,20 +168,20 @@ def _block(block: Any, hooks: BlockHooks, tokens: Tensor, flow: Flow) -> Tensor:
         tokens = hook(tokens, flow).to(kind)
     mask = hooks.mask(tokens, flow) if hooks.mask else flow.attn_mask
     normed = block.ln_1(tokens)
-    seen = _heads(block, normed, mask, hooks.weights, flow.turn(len(tokens)))
+    seen = heads(block, normed, mask, hooks.weights, flow.turn(len(tokens)))
     if _plain(block, hooks, seen):
         tokens, normed = add_and_norm(tokens, seen, block.attn.out_proj, block.ln_2)
     else:
         site = Site(stream=tokens, normed=normed, flow=flow)
-        branch = block.ls_1(_linear(block, "attn.out_proj.", seen, hooks.weights))
+        branch = block.ls_1(linear(block, "attn.out_proj.", seen, hooks.weights))
         for change in hooks.attention:
             branch = change(branch, site)
         tokens = tokens + branch.to(kind)
         for change in hooks.between:
             tokens = change(tokens, site).to(kind)
         normed = block.ln_2(tokens)
-    inner = block.mlp.gelu(_linear(block, "mlp.c_fc.", normed, hooks.weights))
-    branch = block.ls_2(_linear(block, "mlp.c_proj.", inner, hooks.weights))
+    inner = block.mlp.gelu(linear(block, "mlp.c_fc.", normed, hooks.weights))
+    branch = block.ls_2(linear(block, "mlp.c_proj.", inner, hooks.weights))
     for change in hooks.mlp:
         branch = change(branch, Site(stream=tokens, normed=normed, flow=flow))
     tokens = tokens + branch.to(kind)
@@ -200,51 +200,3 @@ def _plain(block: Any, hooks: BlockHooks, seen: Tensor) -> bool:
         and isinstance(block.ls_1, nn.Identity)
         and isinstance(block.ln_2, LayerNorm)
     )
-
-
-def attend(block: Any, x: Tensor, mask: Tensor | None, turn: Tensor | None = None) -> Tensor:
-    """The attention of a block among its tokens x (N, L, D), the last of which have the rotary positions `turn`.
-
-    `mask` is added to the scores, (L, L) of every row or (N, 1, L) of each row's keys, or says as booleans which tokens (N, L) any other
-    may look at. No other shape is needed: scores of (N*heads, L, L) would be gigabytes a layer for a video of 64 frames.
-    torch's MultiheadAttention computes the same, but lays tokens out anew before and after, which on a CPU makes products with frozen
-    weights of few rows three times as slow; and it hides its products from `changes`.
-    """
-    return _linear(block, "attn.out_proj.", _heads(block, x, mask, {}, turn), {})
-
-
-def _heads(block: Any, x: Tensor, mask: Tensor | None, changes: Mapping[str, WeightHook], turn: Tensor | None) -> Tensor:
-    """What the heads of a block's attention see, side by side (N, L, D)."""
-    joint = _linear(block, "attn.in_proj_", x, changes)
-    q, k, v = joint.unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    if turn is not None:
-        q, k = turned(q, turn), turned(k, turn)
-    if mask is not None:
-        mask = mask[:, None, None] if mask.dtype == torch.bool else (mask[:, None] if mask.ndim == 3 else mask).to(q.dtype)
-    seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
-    inner: Tensor = block.attn.ln_inner(seen) if hasattr(block.attn, "ln_inner") else seen
-    return inner
-
-
-def _linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook]) -> Tensor:
-    """Tokens (N, L, in) through a linear map of the block -> (N, L, out); `changes` are of its weight and its bias."""
-    change, weight, bias = changes.get(f"{name}weight"), block.get_parameter(f"{name}weight"), bias_of(block, name)
-    if f"{name}bias" in changes:
-        bias = changes[f"{name}bias"](bias)
-    if not isinstance(change, LowRank):
-        return F.linear(x, weight if change is None else change(weight), bias)
-    down, up = change.factors()
-    out, low = F.linear(x, weight, bias), F.linear(x, down)
-    # One product that adds, and no sum of two large tensors behind it.
-    changed: Tensor = torch.addmm(out.flatten(0, 1), low.flatten(0, 1), up.T).unflatten(0, x.shape[:2])
-    return changed
-
-
-def bias_of(block: Any, name: str) -> Any:
-    """The bias of a linear map (out,), None without one. Of queries and values alone, it is that of keys too, which is zero."""
-    part, _, leaf = f"{name}bias".rpartition(".")
-    bias = getattr(block.get_submodule(part), leaf)
-    if part != "attn" or bias is None or len(bias) == len(block.attn.in_proj_weight):
-        return bias
-    width = len(bias) // 2
-    return torch.cat([bias[:width], bias.new_zeros(width), bias[width:]])

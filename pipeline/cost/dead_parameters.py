@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from pipeline.clip import FrozenClip
 from pipeline.clip.tower import Flow
+from pipeline.evaluation.similarity import pool
 
 DRAWS = 4
 # They leave much of a row free, as most captions do: prompts behind the end of text are dead for them.
@@ -65,12 +66,14 @@ def _mark(alive: dict[str, Tensor], asked: dict[str, torch.nn.Parameter], *, los
 
 
 def _video_loss(clip: FrozenClip, num_frames: int) -> Tensor:
-    """A random projection of all frame features of a random video."""
+    """A random projection of all frame features of a random video, and of their mean where they are weighed."""
     device = clip.mean.device
     frames = torch.randint(0, 256, (1, num_frames, 3, clip.image_size, clip.image_size), dtype=torch.uint8, device=device)
     with _few_patches(clip), _Smooth():
-        features = clip.encode_frames(frames, mask=torch.ones(1, num_frames, dtype=torch.bool, device=device))
-    return _project(clip, features)
+        mask = torch.ones(1, num_frames, dtype=torch.bool, device=device)
+        features = clip.encode_frames(frames, mask=mask)
+        weighed = [pool(features, mask=mask, weigh=clip.frame_weights)] if clip.frame_weights else []
+    return sum((_project(clip, made) for made in weighed), _project(clip, features))
 
 
 def _text_loss(clip: FrozenClip, captions: list[str], num_words: int, *, frames: int = 0) -> Tensor:

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from pipeline.clip import FrozenClip
+from pipeline.evaluation.embed import video_vectors
 from pipeline.runtime.explained import explained
 from pipeline.runtime.memory import key_of, rows_at_once
 
@@ -118,7 +119,7 @@ def macs(clip: FrozenClip, *, num_frames: int, num_words: int, device: torch.dev
     mask = torch.ones(1, num_frames, dtype=torch.bool, device=device)
     ids = clip.tokenize(["a video"], num_words=num_words).to(device)
     return {
-        "macs_per_video": _count(clip, lambda: clip.encode_frames(frames, mask=mask)),
+        "macs_per_video": _count(clip, lambda: video_vectors(clip, clip.encode_frames(frames, mask=mask), mask=mask)),
         "macs_per_caption": _count(clip, lambda: clip.encode_text(ids)),
     }
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline import methods
 from pipeline.adapters.checkpoint import checkpoint_bytes
 from pipeline.clip import FrozenClip
+from pipeline.clip.folding import folds
 from pipeline.config import recipes, registry
 from pipeline.config.parse import refuse_unknown
 from pipeline.core.formatting import aligned, giga
@@ -92,7 +93,7 @@ def measure(clip: FrozenClip, method: Method, *, shape: Shape, filled: bool = Tr
         methods.attach(clip, method, shape=shape)
         trained = clip.trained()
         row = _counted(clip, shape=shape) if filled else shares(clip, trained) | UNKNOWN
-        row |= by_tower(trained) | {"leaf_share": leaf_share(clip), "checkpoint_bytes": checkpoint_bytes(trained)}
+        row |= by_tower(trained) | frozen(clip) | {"leaf_share": leaf_share(clip), "folds": folds(clip)}
         clip.merge()
         return row | macs(clip, num_frames=shape.num_frames, num_words=shape.num_words, device=clip.mean.device)
     finally:
@@ -115,6 +116,14 @@ def tower_of(name: str) -> str:
 def by_tower(trained: Mapping[str, Tensor]) -> dict[str, int]:
     """Trained entries of each tower and of what both share."""
     return {tower: sum(p.numel() for name, p in trained.items() if tower_of(name) == tower) for tower in ("vision", "text", "shared")}
+
+
+def frozen(clip: FrozenClip) -> Row:
+    """Entries beside the trained ones that stay as they are: `kept` in the adapter's file, or `generated` anew; and the file's bytes."""
+    stored = clip.stored()
+    kept = sum(values.numel() for values in stored.values()) - sum(p.numel() for p in clip.trained().values())
+    buffers = sum(values.numel() for values in clip.adapter.buffers())
+    return {"kept": kept, "generated": buffers - kept, "checkpoint_bytes": checkpoint_bytes(stored)}
 
 
 def leaf_share(clip: FrozenClip) -> float:
@@ -144,7 +153,10 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "leaf_share": ("% as VoP", "{:.3f}".format),
     "macs_per_video": ("GMACs/video", giga),
     "macs_per_caption": ("GMACs/caption", giga),
+    "kept": ("frozen, kept", "{:,}".format),
+    "generated": ("frozen, generated", "{:,}".format),
     "checkpoint_bytes": ("file bytes", "{:,}".format),
+    "folds": ("folds away", str),
 }
 
 

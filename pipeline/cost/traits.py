@@ -11,7 +11,7 @@ import torch
 
 from pipeline import methods
 from pipeline.clip import FrozenClip, build, forward
-from pipeline.clip.tower import BlockHooks
+from pipeline.clip.folding import folds
 from pipeline.config import registry
 from pipeline.core.formatting import markdown, rewritten
 from pipeline.core.layout import RAW
@@ -22,18 +22,18 @@ BACKBONES = ("clip-tiny", "ViT-B-32-quickgelu")
 SHAPE = methods.Shape(num_frames=12, num_words=24)  # fits both; no trait here depends on it
 MARKS = ("<!-- methods: begin -->", "<!-- methods: end -->")
 NO_BREAK = "\N{NO-BREAK SPACE}"
-HEAD = ("method", "paper", "starts as CLIP", "sees time", "merges away", "videos from", "captions from")
+HEAD = ("method", "paper", "starts as CLIP", "sees time", "folds away", "videos from", "captions from")
 
 
 @dataclass(frozen=True)
 class Traits:
-    """One method. `merges`: nothing stays attached after `clip.merge()`. `stores`: the deepest of each tower, on each backbone."""
+    """One method. `folds`: whether it folds away (`clip/folding.py`). `stores`: the deepest of each tower, on each backbone."""
 
     name: str
     paper: str
     starts_as_clip: bool
     sees_time: bool
-    merges: bool
+    folds: str
     stores: dict[str, list[str]]
 
 
@@ -54,29 +54,20 @@ def generated() -> str:
 def traits(name: str, clips: Sequence[FrozenClip]) -> Traits:
     """The traits of a method with its default settings on `clips`, which must be plain and are left so."""
     method = methods.load(name, config={})
-    merges, stores = True, dict[str, list[str]](vision=[], text=[])
+    folded, stores = "", dict[str, list[str]](vision=[], text=[])
     for clip in clips:
         try:
             methods.attach(clip, method, shape=SHAPE)
             for tower, reach in frozen.reaches(clip).items():
                 stores[tower].append(_store(tower, reach.level, top=len(getattr(clip, tower).blocks)))
-            clip.merge()
-            merges = merges and not _attached(clip)
+            folded = folds(clip)
         finally:
             clip.detach_all()
-    return Traits(name, method.paper, method.identity_at_init, method.sees_time, merges, stores)
+    return Traits(name, method.paper, method.identity_at_init, method.sees_time, folded, stores)
 
 
 def _store(tower: str, level: int, *, top: int) -> str:
     return f"{tower}@{forward.title(level, top=top)}" if level else RAW[tower][0]
-
-
-def _attached(clip: FrozenClip) -> bool:
-    """Whether anything but other weights makes the towers, their heads or their scores differ from CLIP's."""
-    towers = clip.vision, clip.text
-    before = any(tower.pixels or tower.embedding for tower in towers)
-    inside = any(hooks != BlockHooks() for tower in towers for hooks in tower.hooks)
-    return before or inside or bool(clip.frame_head or clip.text_head) or clip.query_temperature is not None
 
 
 def _backbones(clips: Sequence[FrozenClip]) -> str:
@@ -89,9 +80,9 @@ def _table(found: Sequence[Traits]) -> str:
 
 
 def _cells(of: Traits) -> tuple[str, ...]:
-    answers = ("yes" if answer else "no" for answer in (of.starts_as_clip, of.sees_time, of.merges))
+    answers = ("yes" if answer else "no" for answer in (of.starts_as_clip, of.sees_time))
     stores = (", ".join(f"`{store}`" for store in dict.fromkeys(names)) for names in of.stores.values())
-    return (f"`{of.name}`", _link(of.paper), *answers, *stores)
+    return (f"`{of.name}`", _link(of.paper), *answers, of.folds, *stores)
 
 
 def _link(paper: str) -> str:

@@ -50,7 +50,8 @@ def embed(clip: FrozenClip, split: Split, *, device: torch.device, workers: int 
 
 def video_vectors(clip: FrozenClip, features: Tensor, *, mask: Tensor) -> Tensor:
     """Frame features (B, T, E) and their mask (B, T) -> unit vectors (B, E), or the features where queries weigh them; float32."""
-    return features.float() if clip.query_temperature is not None else pool(features.float(), mask=mask)
+    features = features.float()
+    return features if clip.query_temperature is not None else pool(features, mask=mask, weigh=clip.frame_weights)
 
 
 def text_vectors(clip: FrozenClip, features: Tensor) -> Tensor:

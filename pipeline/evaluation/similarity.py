@@ -1,29 +1,35 @@
 """From frame features to scores. B videos, T frames, E embedding, Q queries, G gallery, K pairs."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Weigh = Callable[[Tensor, Tensor], Tensor]
 
-def pool(frames: Tensor, *, mask: Tensor) -> Tensor:
+
+def pool(frames: Tensor, *, mask: Tensor, weigh: Weigh | None = None) -> Tensor:
     """Frame features (B, T, E) and their mask (B, T) -> unit video vectors (B, E).
 
     Each frame is normalised, the real frames are averaged, the mean is normalised again (mv_adapter.md 5, vop.md 1;
-    CLIP4Clip's `meanP`). A video without a real frame is an error: its mean would be 0/0.
+    CLIP4Clip's `meanP`); by their weights where something may `weigh` features under their mask (`FrozenClip.frame_weights`). A video
+    without a real frame is an error: its mean would be 0/0.
     """
     _refuse_empty(mask)
-    weight = mask.unsqueeze(-1).to(frames.dtype)
+    weight = mask.to(frames.dtype) if weigh is None else weigh(frames, mask).masked_fill(~mask, 0)
+    weight = weight.unsqueeze(-1)
     mean = (F.normalize(frames, dim=-1) * weight).sum(dim=1) / weight.sum(dim=1)
     return F.normalize(mean, dim=-1)
 
 
-def scores(texts: Tensor, frames: Tensor, *, mask: Tensor, temperature: float | None) -> Tensor:
+def scores(texts: Tensor, frames: Tensor, *, mask: Tensor, temperature: float | None, weigh: Weigh | None = None) -> Tensor:
     """Text features (Q, E) against frame features (G, T, E) with their mask (G, T) -> cosines (Q, G).
 
-    Without a temperature frames are averaged (`pool`), with one they are weighed by each query (`query_scores`).
+    Without a temperature frames are averaged, as `pool` may `weigh` them, with one they are weighed by each query (`query_scores`).
     """
     if temperature is None:
-        return F.normalize(texts, dim=-1) @ pool(frames, mask=mask).T
+        return F.normalize(texts, dim=-1) @ pool(frames, mask=mask, weigh=weigh).T
     return query_scores(texts, frames, mask=mask, temperature=temperature)
 
 

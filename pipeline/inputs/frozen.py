@@ -25,12 +25,20 @@ class Reach(NamedTuple):
 
 def reaches(clip: FrozenClip) -> dict[str, Reach]:
     """The reach of both towers, by name, of a CLIP to which a method is attached."""
-    return {tower.name: _reach(clip, tower) for tower in (clip.vision, clip.text)}
+    return {tower.name: _read(clip, tower, _reach(clip, tower)) for tower in (clip.vision, clip.text)}
 
 
 def reason(reach: Reach) -> str:
     """Why a run may not take more than its reach, and what it may take."""
     return f"{reach.reason}; " + (f"it may take {reach.level} blocks or fewer" if reach.level else "it may take none of the stored blocks")
+
+
+def _read(clip: FrozenClip, tower: Tower, unchanged: Reach) -> Reach:
+    """What may be stored of what is `unchanged`: not above the lowest level whose tokens a side module reads, and all tokens of that."""
+    level = min(*tower.taps, tower.top - 1) if tower.taps else tower.top + 1
+    if tower.side is None or level >= unchanged.level:
+        return unchanged
+    return Reach(level, f"all tokens after {level} blocks of the {tower.name} tower are read by {_module(clip, tower.side)}")
 
 
 def _reach(clip: FrozenClip, tower: Tower) -> Reach:

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
-from pipeline.clip.tower import Flow, TokenHook, attend
+from pipeline.clip.attention import attend
+from pipeline.clip.tower import Flow, TokenHook
 from pipeline.methods import Shape
 from pipeline.methods.parts.bottleneck import Bottleneck, adapt_text, add
+from pipeline.methods.parts.positions import add_positions
 from pipeline.methods.parts.prompts import entry
 
 
@@ -47,7 +49,7 @@ class Aim:
         if self.position:
             table = nn.Parameter(torch.zeros(shape.num_frames, vision.width))
             modules["frames"] = nn.ParameterDict({"position": table})
-            entry(vision, blocks[0][0]).append(_add_positions(table))
+            entry(vision, blocks[0][0]).append(add_positions(table))
         layers = nn.ModuleDict()
         for layer, block, hooks in blocks:
             three = nn.ModuleDict({site: Bottleneck(vision.width, self.middle, activation="gelu") for site in ("time", "space", "joint")})
@@ -57,16 +59,6 @@ class Aim:
             layers[str(layer)] = three
         modules["vision"] = layers
         return modules
-
-
-def _add_positions(table: Tensor) -> TokenHook:
-    """A position (D,) for each frame, on all its tokens."""
-
-    def change(tokens: Tensor, flow: Flow) -> Tensor:
-        by_video: Tensor = tokens.unflatten(0, (-1, flow.num_frames)) + table[: flow.num_frames, None].to(tokens.dtype)
-        return by_video.flatten(0, 1)
-
-    return change
 
 
 def _over_time(block: Any, adapter: nn.Module) -> TokenHook:

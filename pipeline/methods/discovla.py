@@ -8,6 +8,7 @@ Shapes: A, B pairs, T frames or their captions, U frames, L tokens, D width, E e
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -20,7 +21,7 @@ from pipeline.clip.tower import BlockHooks, BranchHook, Site, Tower
 from pipeline.methods import Shape
 from pipeline.methods.parts.bottleneck import Bottleneck
 from pipeline.methods.parts.heads import look, refuse_other_reads
-from pipeline.methods.parts.low_rank import change_weights
+from pipeline.methods.parts.low_rank import Change, change_weights
 
 HIDDEN = float("-inf")
 
@@ -48,7 +49,8 @@ class DiscoVla:
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
         towers = (clip.vision, clip.text)
-        modules = nn.ModuleDict({tower.name: change_weights(tower, rank=self.rank, last_blocks=self.last_blocks) for tower in towers})
+        change = partial(Change, rank=self.rank)
+        modules = nn.ModuleDict({tower.name: change_weights(tower, change, last_blocks=self.last_blocks) for tower in towers})
         self._check()
         refuse_other_reads(clip, "discovla")
         self._fuse(clip.vision, self.vision_layers, modules["vision"])

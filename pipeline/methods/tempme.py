@@ -8,6 +8,7 @@ With still pictures rounding decides what merges, as all frames are then equal. 
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ from pipeline.clip.tower import BlockHooks, BranchHook, Flow, MaskHook, Site, To
 from pipeline.methods import Shape
 from pipeline.methods.parts.heads import projections, refuse_other_reads
 from pipeline.methods.parts.joined import in_one_row
-from pipeline.methods.parts.low_rank import change_weights
+from pipeline.methods.parts.low_rank import Change, change_weights
 from pipeline.methods.parts.merging import merge, possible
 
 
@@ -59,7 +60,8 @@ class TempMe:
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
         towers = (clip.vision, clip.text)
-        modules = nn.ModuleDict({tower.name: change_weights(tower, rank=self.rank, last_blocks=self.last_blocks) for tower in towers})
+        change = partial(Change, rank=self.rank)
+        modules = nn.ModuleDict({tower.name: change_weights(tower, change, last_blocks=self.last_blocks) for tower in towers})
         self._check()
         joins = self._joins(clip, shape.num_frames)
         if not (joins or self.image_merge):

@@ -24,7 +24,8 @@ NEEDED = {
 }
 MEASURED = ("t2v_R1", "t2v_R5", "t2v_R10", "t2v_MdR", "t2v_MnR", "v2t_R1", "RSum", "probe")
 COUNTED = ("trainable", "share", "tower_share", "dead", "checkpoint_bytes", "macs_per_video")
-LATER = ("tower_share",)  # which a cost.json from before has not: then nothing was measured
+LATER = ("tower_share", "folds")  # which a cost.json from before has not: then nothing was measured
+FOLDS = {"no": 0.0, "in part": 0.5, "yes": 1.0}  # does the method fold away (clip/folding.py), as a number among numbers
 BY_BATCH = " (by batch)"  # in the label of a method whose embeddings depend on the videos beside them
 TIMED = ("train_peak_bytes", "train_videos_per_second", "embed_videos_per_second")
 
@@ -118,7 +119,7 @@ def _row(group: Sequence[Result]) -> dict[str, Any]:
     for name in MEASURED:
         row |= {name: values[name].mean(), f"{name}_std": values[name].std(ddof=1)}
     low, high = group[0].metrics["t2v"]["R1_ci"] if len(group) == 1 else (math.nan, math.nan)
-    return row | {"t2v_R1_low": low, "t2v_R1_high": high} | {name: values[name].mean() for name in COUNTED + TIMED}
+    return row | {"t2v_R1_low": low, "t2v_R1_high": high} | {name: values[name].mean() for name in (*COUNTED, *TIMED, "folds")}
 
 
 def _values(result: Result) -> dict[str, float | None]:
@@ -126,6 +127,7 @@ def _values(result: Result) -> dict[str, float | None]:
     values = {f"t2v_{name}": m["t2v"][name] for name in ("R1", "R5", "R10", "MdR", "MnR")} | {"v2t_R1": m["v2t"]["R1"]}
     values |= {"RSum": m["t2v"]["RSum"] + m["v2t"]["RSum"], "probe": probe["accuracy"] if probe else None}
     values |= {name: result.cost.get(name) if name in LATER else result.cost[name] for name in COUNTED + TIMED}
+    values["folds"] = FOLDS.get(result.cost.get("folds", ""))
     if not result.train["epochs"]:  # what was never trained has no training speed, whatever a clock said
         values |= {"train_peak_bytes": None, "train_videos_per_second": None}
     return values
@@ -143,6 +145,10 @@ class Column:
     cost: bool = False
 
 
+def _folds(number: float) -> str:
+    return next(word for word, code in FOLDS.items() if code == number)
+
+
 COLUMNS = (
     Column("seeds", "", "Seeds", "runs averaged; ± is the deviation over them", "{:.0f}".format),
     Column("t2v_R1", "Text to video", "R@1", "captions whose video comes first, %", tenth),
@@ -158,6 +164,7 @@ COLUMNS = (
     Column("tower_share", "Trained", "% of towers", "the same without the token table, which is most of some backbones", significant, True),
     Column("dead", "Trained", "Dead", "parameters stored that can never matter", count),
     Column("checkpoint_bytes", "Trained", "File", "size of the checkpoint", size, True),
+    Column("folds", "Cost", "Folds away", "whether it is other weights of CLIP and nothing else, which cost nothing at inference", _folds),
     Column("macs_per_video", "Cost", "GMACs", "10⁹ multiply-adds to embed a video", giga, True),
     Column("train_peak_bytes", "Cost", "Train memory", "peak memory of training", size, True),
     Column("train_videos_per_second", "Cost", "Train/s", "videos a second in training", significant),

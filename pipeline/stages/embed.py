@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.clip import load_backbone
+from pipeline.clip.folding import folds
 from pipeline.config.schema import Backbone
 from pipeline.config.settings import read
 from pipeline.core import record
@@ -54,6 +55,7 @@ def main() -> None:
             **trained["parameters"],
             **{key: trained[key] for key in ("train_seconds", "train_videos_per_second", "train_peak_bytes")},
             **measure.macs(clip, num_frames=frames, num_words=words, device=place),
+            "folds": folds(clip),
             "checkpoint_bytes": args.adapter.stat().st_size,
             "embed_videos_per_second": measure.rate(clip, num_frames=frames, device=place),
             "stores": split.stores,

@@ -112,7 +112,8 @@ def train(
             between()
             if team.first:
                 report(progress.epochs)
-    return progress.best, progress
+    # Selected values over the tensors of now, of which only the frozen ones stay.
+    return clip.stored() | progress.best, progress
 
 
 def _remaining(split: Split, progress: Progress, *, settings: Train, seed: int) -> Iterator[np.ndarray]:

@@ -115,7 +115,7 @@ def _loss(clip: FrozenClip, name: str) -> Callable[[tuple[Tensor, ...], Tensor],
 
     def loss(features: tuple[Tensor, ...], mask: Tensor) -> Tensor:
         frames, texts, *extra = features
-        similarities = scores(texts, frames, mask=mask, temperature=clip.query_temperature)
+        similarities = scores(texts, frames, mask=mask, temperature=clip.query_temperature, weigh=clip.frame_weights)
         total = contrast(similarities)
         if clip.losses:
             batch = Batch(similarities, frames, texts, mask, extra[0] if extra else None, clip.logit_scale, contrast)

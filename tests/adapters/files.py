@@ -40,8 +40,9 @@ def write_adapter(path, weights, run, config=None, *, seed=3, without=(), **chan
     method = methods.load(run, config=config or {})
     methods.attach(clip, method, shape=methods.Shape(4, 12))
     tensors = {name: p.detach() + 0.05 * torch.randn_like(p) for name, p in clip.trained().items() if name not in without}
+    tensors = clip.stored() | tensors if not without else tensors
     header = {"run": run, "config": dict(vars(method)), "shape": SHAPE, "train": asdict(Train()), "dataset": "toy", "seed": 0}
-    header |= {"backbone": clip.name, "backbone_digest": clip.digest} | changes
+    header |= checkpoint.described(clip) | changes
     checkpoint.save(path, tensors, header={key: value for key, value in header.items() if value is not None})
     return path
 

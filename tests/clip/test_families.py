@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from pipeline import methods
 from pipeline.adapters import checkpoint
 from pipeline.clip import OPENAI, architecture, blocks, loading, tokens
+from pipeline.clip.attention import attend
 from pipeline.clip.preprocessing import Preprocessing
-from pipeline.clip.tower import Flow, attend
+from pipeline.clip.tower import Flow
 from pipeline.config.dataset import Frames
 from pipeline.config.parse import stated
 from pipeline.config.schema import Backbone, Train

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from pipeline.clip import FrozenClip
+from pipeline.clip.attention import attend
 from pipeline.clip.kept_once import LayerNorm, QuickGelu, add_and_norm, quick_gelu
-from pipeline.clip.tower import Flow, attend
+from pipeline.clip.tower import Flow
 from tests.conftest import SMALL, small_clip
 
 
@@ -135,6 +136,6 @@ def test_a_frozen_block_keeps_nine_widths_a_token():
     tokens, width = torch.randn(6, 5, 32, requires_grad=True), 32
     flow = Flow(num_frames=1, read=torch.zeros(6, dtype=torch.long))
     clip.vision.hooks[0].before.append(lambda tokens, _: 2 * tokens)  # so that the first norm's input is counted, too
-    number = kept(lambda tokens: clip.vision.run(tokens, flow=flow, stop=1), tokens, free=clip.parameters())
+    number = kept(lambda tokens: clip.vision.run(tokens, flow=flow, stop=1)[0], tokens, free=clip.parameters())
     # A mean and a deviation for each norm, and for each of two heads the sum that attention divides by.
     assert number / (4 * 30) == 9 * width + 2 * 2 + 2

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.clip.tower import Flow, attend
+from pipeline.clip.attention import attend
+from pipeline.clip.tower import Flow
 from pipeline.inputs.frozen import reaches
 from tests.conftest import make_batch
 from tests.methods.test_contract import attached, features, shake

@@ -14,23 +14,27 @@ PAGE = Path(__file__).parents[2] / "docs/methods.md"
 
 
 @pytest.mark.parametrize(
-    ("name", "merges", "vision", "text"),
+    ("name", "folds", "vision", "text"),
     [
-        ("zero_shot", True, "vision@all", "text@all"),
-        ("bias", True, "frames", "captions"),
-        ("partial", True, "vision@2", "text@2"),
-        ("proj", True, "vision@3", "text@3"),
-        ("lora", True, "frames", "captions"),
-        ("mv_adapter", False, "frames", "captions"),
-        ("vop_f", False, "frames", "captions"),
-        ("cached_head", False, "vision@all", "text@all"),
+        ("zero_shot", "yes", "vision@all", "text@all"),
+        ("bias", "yes", "frames", "captions"),
+        ("partial", "yes", "vision@2", "text@2"),
+        ("proj", "yes", "vision@3", "text@3"),
+        ("lora", "yes", "frames", "captions"),
+        ("mv_adapter", "no", "frames", "captions"),
+        ("vop_f", "no", "frames", "captions"),
+        ("cached_head", "no", "vision@all", "text@all"),
+        ("tempme", "in part", "frames", "captions"),
+        ("zero_i2v", "in part", "frames", "captions"),
+        ("sherl", "no", "frames", "captions"),
+        ("frame_weights", "no", "vision@all", "text@all"),
     ],
 )
-def test_traits_follow_from_what_is_attached(monkeypatch, name, merges, vision, text):
+def test_traits_follow_from_what_is_attached(monkeypatch, name, folds, vision, text):
     monkeypatch.setattr(traits, "SHAPE", methods.Shape(4, 12))
     clip = small_clip()
     found = traits.traits(name, [clip])
-    assert (found.merges, found.stores) == (merges, {"vision": [vision], "text": [text]})
+    assert (found.folds, found.stores) == (folds, {"vision": [vision], "text": [text]})
     assert not clip.trained() and all(hooks == BlockHooks() for hooks in clip.vision.hooks)
 
 

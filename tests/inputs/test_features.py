@@ -76,6 +76,21 @@ def test_a_tower_started_from_float32_gives_the_same_bits(tmp_path, level):
     assert torch.equal(clip.encode_text(ids, texts.tokens([0, 1, 2]), start=level), clip.encode_text(ids))
 
 
+@pytest.mark.parametrize("run", ["lora", "dora", "vera", "pissa"])
+@torch.no_grad()
+def test_what_changes_weights_of_the_last_blocks_starts_from_stores_with_the_same_bits(tmp_path, run):
+    clip, (frames, mask, _) = small_clip(), make_batch()
+    write(tmp_path, 2)
+    methods.attach(clip, methods.load(run, config={"last_blocks": 1}), shape=methods.Shape(4, 12))
+    for parameter in clip.trained().values():
+        parameter.add_(0.2 * torch.randn_like(parameter))
+    videos, texts, ids = read(tmp_path, 2, clip)
+    found = clip.encode_frames(videos.batch([0, 1, 2]).seen, mask=mask, start=2)
+    assert torch.equal(found, clip.encode_frames(frames, mask=mask))
+    assert torch.equal(clip.encode_text(ids, texts.tokens([0, 1, 2]), start=2), clip.encode_text(ids))
+    assert not torch.allclose(found, small_clip().encode_frames(frames, mask=mask), atol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_the_bytes_are_the_rounded_values(tmp_path, dtype):
     write(tmp_path, 2, dtype)
@@ -207,3 +222,23 @@ def test_as_many_rows_as_fit_go_through_a_tower_at_once_and_the_end_of_memory_is
     monkeypatch.setattr(type(clip), "frames_at", full)
     with pytest.raises(ValueError, match=r"out of memory on cpu in the writing of .*vision@3.h5: 2.7 GB more were needed; take a device"):
         write(tmp_path, 3)
+
+
+@torch.no_grad()
+def test_a_side_module_starts_from_the_stored_tokens_of_its_lowest_level_and_from_no_higher_one(tmp_path):
+    write(tmp_path, 1)
+    write(tmp_path, 2)
+
+    def side(taps):
+        method = methods.load("sherl", config={"width": 8, "taps": taps})
+        torch.manual_seed(0)
+        return methods.attach(small_clip(), method, shape=methods.Shape(4, 12))
+
+    clip, (frames, mask, _) = side([1, 3]), make_batch()
+    videos, texts, ids = read(tmp_path, 1, clip)
+    seen, _ = videos.batch([0, 1, 2])
+    assert torch.equal(clip.encode_frames(seen, mask=mask, start=1), clip.encode_frames(frames, mask=mask))
+    assert torch.equal(clip.encode_text(ids, texts.tokens([0, 1, 2]), start=1), clip.encode_text(ids))
+    said = r"vision@2.h5 cannot be used by this method: all tokens after 1 blocks of the vision tower are read by adapter.vision \(Side\)"
+    with pytest.raises(ValueError, match=said):
+        read(tmp_path, 2, clip)

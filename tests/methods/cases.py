@@ -10,7 +10,14 @@ OPTIONS = {
     "full_finetune": [{"train_logit_scale": False}],
     "adapter_attn": [{"placement": "sequential"}],
     "adapter_ffn": [{"placement": "sequential"}, {"activation": "gelu"}],
-    "lora": [{"targets": ["q", "v"]}, {"targets": ["k", "out", "fc", "proj"], "alpha": 16.0}],
+    "lora": [
+        {"targets": ["q", "v"]},
+        {"targets": ["k", "out", "fc", "proj"], "alpha": 16.0},
+        {"targets": ["q", "v", "fc"], "shared": False, "alpha": 2.0, "rslora": True},
+    ],
+    "dora": [{"targets": ["q", "v", "out", "fc", "proj"], "alpha": 16.0}],
+    "vera": [{"targets": ["k", "v", "out", "fc", "proj"], "rank": 16}],
+    "pissa": [{"targets": ["q", "v", "out", "fc", "proj"], "rank": 3}],
     "video_text_adapter": [{"conv_bias": True}],
     "st_adapter": [{"text": "frozen"}],
     "convpass": [{"text": "frozen"}],
@@ -42,6 +49,9 @@ OPTIONS = {
     "vop_fp": [{"last_blocks": 2}],
     "vop_fc": [{"last_blocks": 2}],
     "tempme": [{"positions": False, "size_bias": False, "joins": [1, 2]}, {"factors": []}, {"factors": [4], "last_blocks": 2}],
+    "zero_i2v": [{"text": "frozen", "heads": 1, "scale": 0.5}],
+    "sherl": [{"gates": False, "zero_start": True}, {"taps": [1, 3]}],
+    "coupled_prompts": [{"rank": 4, "prompts": 5, "layers": 2}],
     "discovla": [{"captions_extra": True, "distill_weight": 0.01}, {"last_blocks": 1}],
     "mv_adapter": [
         {"temporal": "none", "text_transformer": False, "cmt_position": "none"},
@@ -82,8 +92,8 @@ ANCHORED = {
 OWN = {"pe": [("mv_adapter", {"anchor": "cls"}), ("vop_c", {"anchor": "pool"})]}
 # They need a tower that is read at CLS, and refuse another.
 CLS_ALONE = ("discovla", "tempme")
-# Sizes that no part of the contract depends on: the convolutions of 11 pixels would take a tenth of its time.
-QUICK = {"stop": {"kernel": 3}, "stop_transformer": {"kernel": 3}}
+# Sizes that no part of the contract depends on: the convolutions of 11 pixels would take a tenth of its time, side modules as much.
+QUICK = {"stop": {"kernel": 3}, "stop_transformer": {"kernel": 3}, "sherl": {"width": 24}, "zero_i2v": {"middle": 8}}
 # What these train is not chosen block by block: they refuse `last_blocks`.
 WHOLE = ("full_finetune", "clip4clip_full", "proj")
 

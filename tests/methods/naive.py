@@ -37,7 +37,7 @@ def loss(clip, features, mask, *, scale=None):
     def contrast(similarities):
         return contrastive(similarities, scale=scale)
 
-    similarities = scores(texts, frames, mask=mask, temperature=clip.query_temperature)
+    similarities = scores(texts, frames, mask=mask, temperature=clip.query_temperature, weigh=clip.frame_weights)
     seen = Batch(similarities, frames, texts, mask, extra[0] if extra else None, scale, contrast)
     return contrast(similarities) + sum(more(seen) for more in clip.losses)
 

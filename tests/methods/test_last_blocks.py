@@ -33,7 +33,7 @@ def layers(clip):
     return found
 
 
-NUMBERED = [(run, config) for run, config in last() if not run.startswith(("vop", "dgl"))]
+NUMBERED = [(run, config) for run, config in last() if not run.startswith(("vop", "dgl", "coupled_prompts", "prompt_cube"))]
 
 
 def test_names_hold_the_layers_of_the_blocks_in_their_tower():
@@ -85,6 +85,8 @@ COUNTS = {
     "adapter_attn": 5 * 1_982_976 // 12,
     "adapter_ffn": 5 * 1_982_976 // 12,
     "lora": 5 * 491_520 // 12,
+    "dora": 5 * 537_600 // 12,
+    "vera": 5 * 52_224 // 12,
     "visual_text_adapter": 5 * 11_821_056 // 12,
     "video_text_adapter": 5 * 11_945_472 // 12,
     "st_adapter": 5 * (7_110_144 + 793_344) // 12,

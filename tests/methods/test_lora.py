@@ -14,17 +14,17 @@ from tests.methods.cases import SHAPE
 PLACES = {"out": "attn.out_proj.weight", "fc": "mlp.c_fc.weight", "proj": "mlp.c_proj.weight"}
 
 
-def by_hand(clip, *, targets, scale):
+def by_hand(clip, *, targets, scale, shared=True):
     """Another small CLIP whose weights are changed row by row."""
     other = small_clip()
     for tower in (other.vision, other.text):
         for layer, changes in clip.adapter[tower.name].items():
             block, fused = tower.blocks[int(layer)], [name for name in "qkv" if name in targets]
             for place, name in enumerate(fused):
-                delta = changes["qkv"].up @ changes["qkv"].down
                 width = tower.width
                 start = "qkv".index(name) * width
-                block.attn.in_proj_weight[start : start + width] += scale * delta[place * width : (place + 1) * width]
+                down = changes["qkv"].down if shared else changes["qkv"].down.chunk(len(fused))[place]
+                block.attn.in_proj_weight[start : start + width] += scale * changes["qkv"].up[place * width : (place + 1) * width] @ down
             for name, key in PLACES.items():
                 if name in targets:
                     block.get_parameter(key).add_(scale * changes[name].up @ changes[name].down)
@@ -44,13 +44,15 @@ def outputs(clip, batch):
         ({"targets": ["q", "v"]}, 1.0),
         ({"targets": ["k", "out", "fc", "proj"], "rank": 4, "alpha": 8.0}, 2.0),
         ({"targets": ["q", "fc"], "last_blocks": 2}, 1.0),
+        ({"shared": False}, 1.0),
+        ({"shared": False, "targets": ["q", "v", "proj"], "rank": 4, "alpha": 8.0, "rslora": True}, 4.0),
     ],
 )
 def test_outputs_equal_those_of_changed_weights_and_of_merged_ones(batch, config, scale):
     clip = naive.attach("lora", **config)
     before = outputs(clip, batch)
     assert {len(clip.adapter[tower]) for tower in ("vision", "text")} == {config.get("last_blocks", 3)}
-    expected = outputs(by_hand(clip, targets=config.get("targets", ["q", "k", "v"]), scale=scale), batch)
+    expected = outputs(by_hand(clip, targets=config.get("targets", ["q", "k", "v"]), scale=scale, shared=config.get("shared", True)), batch)
     clip.merge()
     assert not any(hooks.weights for tower in (clip.vision, clip.text) for hooks in tower.hooks)
     for ours, other, merged in zip(before, expected, outputs(clip, batch), strict=True):
@@ -65,6 +67,19 @@ def test_vit_b32_has_491_520_trainable_parameters_for_qkv_and_the_closed_form_el
     assert naive.count(base_clip, "lora") == 491_520
     sizes = [(768, 768), (768, 3072), (512, 512), (512, 2048)]
     assert naive.count(base_clip, "lora", targets=["out", "fc", "proj"]) == 12 * 8 * sum((a + b) * (1 if a == b else 2) for a, b in sizes)
+
+
+def test_with_an_a_for_each_of_q_k_and_v_there_are_92_160_a_rank(base_clip):
+    assert naive.count(base_clip, "lora", shared=False) == 8 * 92_160 == 737_280
+    assert naive.count(base_clip, "lora", shared=False, rank=2) == 184_320
+    assert naive.count(base_clip, "lora", shared=False, targets=["q", "v", "out"]) == 8 * 92_160
+    assert naive.count(base_clip, "lora", shared=False, targets=["k"]) == naive.count(base_clip, "lora", targets=["k"])
+
+
+def test_rslora_without_an_alpha_and_no_rank_are_refused():
+    for config, said in (({"rslora": True}, "there is no alpha; set alpha, or leave rslora out"), ({"rank": 0}, "lora: rank is 0; give 1")):
+        with pytest.raises(ValueError, match=said):
+            methods.attach(small_clip(), methods.load("lora", config=config), shape=SHAPE)
 
 
 def test_an_unknown_target_and_none_are_refused():

@@ -209,6 +209,16 @@ def test_runs_from_before_the_towers_were_counted_show_no_share_of_them(world, t
     assert seed_means._known(row) == [name for name in report.COUNTED if name != "tower_share"]  # a file of DVC stays what it was
 
 
+@pytest.mark.parametrize(("said", "shown"), [("yes", "yes"), ("in part", "in part"), ("no", "no"), (None, "\u2013")])
+def test_whether_a_method_folds_away_is_a_column_where_its_run_says_so(tmp_path, said, shown):
+    folder = write_run(tmp_path, "small", 0)
+    cost = json.loads((folder / "cost.json").read_text()) | ({"folds": said} if said else {})
+    (folder / "cost.json").write_text(json.dumps(cost))
+    df = report.table([report.load_result(folder)])
+    assert report.cell(df.iloc[0], next(column for column in report.COLUMNS if column.name == "folds")) == shown
+    assert seed_means._known(df.iloc[0]) == list(report.COUNTED)
+
+
 def test_a_dataset_without_directed_captions_has_no_probe(tmp_path):
     df = report.table([report.load_result(write_run(tmp_path, "small", 0, probe=None))])
     assert math.isnan(df["probe"][0])

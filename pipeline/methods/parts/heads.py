@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pipeline.clip import FrozenClip
-from pipeline.clip.tower import BlockHooks, bias_of
+from pipeline.clip.attention import bias_of
+from pipeline.clip.tower import BlockHooks
 
 FUSED = "attn.in_proj_"
 
