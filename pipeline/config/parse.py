@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import functools
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ def parse(schema: type[T], values: Mapping[str, Any], *, where: str) -> T:
         raise ValueError(f"{where} is {shown(values)}; it takes keys with values")
     _refuse_unknown_keys(schema, values, where)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), dict(values))
+        merged = OmegaConf.merge(_defaults(typing.cast(Any, schema)), dict(values))
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise ValueError(f"{where}: {missing[0]!r} is not set")
@@ -31,6 +32,12 @@ def parse(schema: type[T], values: Mapping[str, Any], *, where: str) -> T:
         raise ValueError(f"{where}: {str(error).splitlines()[0]} (key {error.full_key!r})") from error
     assert isinstance(result, schema)
     return result
+
+
+@functools.cache
+def _defaults(schema: Any) -> Any:
+    """Of a dataclass; a third of the time of `parse`, if it were made each time. Merging copies it."""
+    return OmegaConf.structured(schema)
 
 
 def _refuse_unknown_keys(schema: Any, values: Any, where: str) -> None:

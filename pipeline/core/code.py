@@ -6,11 +6,13 @@ Static imports only: what is loaded by name (a method, a dataset) is listed by t
 import ast
 import hashlib
 import os
+import re
 from collections.abc import MutableMapping
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+STATEMENT = re.compile(r"^[ \t]*((?:import|from)[ \t][^\n(]*(?:\([^)]*\))?[^\n]*)", re.MULTILINE)
 
 
 def sources(*modules: str) -> list[str]:
@@ -48,13 +50,21 @@ def _path(module: str) -> Path | None:
 @cache
 def _imports(path: Path) -> tuple[str, ...]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_statements(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     parents = {name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)}
     return tuple(sorted(name for name in names | parents if name.split(".")[0] == "pipeline"))
+
+
+def _statements(text: str) -> ast.AST:
+    """The imports of a module, each of which begins its line: a tenth of the time. All its code where a line only looks like one."""
+    try:
+        return ast.parse("\n".join(STATEMENT.findall(text)))
+    except SyntaxError:
+        return ast.parse(text)
 
 
 def prefer(environment: MutableMapping[str, str]) -> None:

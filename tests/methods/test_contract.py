@@ -20,8 +20,14 @@ LAST = [(*case, family) for family in FAMILIES for case in last() if family == "
 TRAINABLE = [case for case in CASES if case[0] != "zero_shot"]
 
 
+METHODS = {}
+
+
 def method_of(case):
-    return methods.load(case[0], config=case[1])
+    """Methods are frozen: one of each case does for all tests."""
+    if title(case) not in METHODS:
+        METHODS[title(case)] = methods.load(case[0], config=case[1])
+    return METHODS[title(case)]
 
 
 HEADER = {"run": "vop", "config": {}, "shape": {}, "train": {}, "dataset": "toy", "seed": 0}
