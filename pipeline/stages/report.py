@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline.config.schema import Score
 from pipeline.config.settings import read
 from pipeline.core import files
+from pipeline.core.layout import REVERSED
 from pipeline.evaluation import embeddings
 from pipeline.reporting import examples, noise, page, plots, rates
 from pipeline.reporting import results as report
@@ -24,7 +25,7 @@ def main() -> None:
     found = {label: _embeddings(group[0]) for label, group in groups.items()}
     shown = examples.examples(found, pd.read_parquet(args.captions))
     clips = examples.clips(shown, pd.read_parquet(args.videos), root=args.clips)
-    thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}
+    thumbnails = {video: examples.thumbnail(path, turned=video.endswith(REVERSED)) for video, path in clips.items()}
     score = read(Score, args.settings) if args.settings else None
     marked = noise.alike(df, {label: map(_embeddings, group) for label, group in groups.items()}, score=score or Score())
     card = files.read_json(args.card)
