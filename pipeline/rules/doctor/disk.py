@@ -32,6 +32,7 @@ TYPICAL = {
     "didemo": (30, 0),
     "activitynet": (118, 0),
     "rtime": (20, 0),
+    "vatex": (10, 0),
 }
 UNKNOWN = (30.0, 0.0)  # of your own videos, which stay where they are
 PIXEL = 0.1  # bytes of a clip for each pixel of each of its frames; the simple pictures of `motion` take 0.02
