@@ -11,8 +11,8 @@ STAGES = Path(__file__).parent / "stages"
 
 
 def commands() -> dict[str, str]:
-    """Name -> first line of the docstring, read from the files: importing them all would load torch."""
-    trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(STAGES.glob("*.py"))}
+    """Name -> first line of the docstring, read from the files: importing them all would load torch. A bar of a file's name is a dash."""
+    trees = {path.stem.replace("_", "-"): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(STAGES.glob("*.py"))}
     runs = {
         name: tree for name, tree in trees.items() if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
     }
@@ -32,7 +32,7 @@ def main() -> None:
             refuse_unknown(name, list(known), what="there is no command", there="there are")
         except ValueError as error:
             sys.exit(f"error: {error}")
-    runpy.run_module(f"pipeline.stages.{name}", run_name="__main__", alter_sys=True)
+    runpy.run_module(f"pipeline.stages.{name.replace('-', '_')}", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,11 @@ def commands(code):
             known = options(file)
             wrong = [word for word in OPTION.findall(rest) if not known.fullmatch(word)]
             yield from ((match.start(), f"{name} has no option {word}") for word in wrong)
-        elif name == "pipeline" and (stage := re.match(r"\s+([a-z]\w*)", rest)) and module(f"pipeline.stages.{stage[1]}") is None:
+        elif (
+            name == "pipeline"
+            and (stage := re.match(r"\s+([a-z][\w-]*)", rest))
+            and module(f"pipeline.stages.{stage[1].replace('-', '_')}") is None
+        ):
             yield match.start(), f"there is no command {stage[1]}"
 
 

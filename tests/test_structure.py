@@ -36,6 +36,7 @@ SECTIONS = {
     "resolve.download": {"datasets", "motion"},
     "resolve.annotate": {"datasets"},
     "resolve.splits": {"datasets"},
+    "resolve.score": {"score"},
     "resolve.card": {"datasets", "backbone"},
     "dataset_of": {"datasets"},
 }

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pipeline.config import recipes
 from pipeline.config.dataset import ClipFormat
 from pipeline.config.parse import parse
-from pipeline.config.schema import Params, Train
+from pipeline.config.schema import Params, Score, Train
 from pipeline.config.settings import Annotate, Card, Download, Features, Sampling, Splits, Training
 
 T = TypeVar("T")
@@ -104,6 +104,12 @@ def splits(params: Params, dataset: str) -> Splits:
 
 def card(params: Params, dataset: str) -> Card:
     return Card(params.datasets[dataset], backbone=params.backbone.name, tokenizer=params.backbone.tokenizer)
+
+
+def score(params: Params, dataset: str) -> Score:
+    """The galleries are those of one dataset."""
+    own = {name: gallery for name, gallery in (params.score.galleries or {}).items() if gallery.dataset == dataset}
+    return replace(params.score, galleries=own or None)
 
 
 def _part(schema: type[T], values: object, **others: Any) -> T:

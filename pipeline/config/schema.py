@@ -164,12 +164,26 @@ class Search:
 
 
 @dataclass
+class Gallery:
+    """A part of one dataset's test set that others rank: a second block of a run's metrics, and a table of its own (docs/protocol.md)."""
+
+    dataset: str = MISSING  # of `run.datasets`, or another one
+    file: str = MISSING  # with ids of test videos: one a line, JSON's list, or an object of such lists
+    part: str = ""  # the list of an object, such as `debiased`
+    ranked: str = chosen(  # what the listed videos are
+        queries="their captions ask, and all test videos are the gallery, as in UTD's code; they ask for captions in turn",
+        gallery="they are the gallery, and their captions ask, as in subsets such as MVEB's",
+    )
+
+
+@dataclass
 class Score:
-    """The confidence intervals of the metrics (docs/protocol.md)."""
+    """The confidence intervals of the metrics, and what else is scored beside the whole test set (docs/protocol.md)."""
 
     bootstrap: int = limited(2000, least=1)  # resamples of whole test videos with their captions
     confidence: float = 0.95  # share of the resamples that an interval holds, between 0 and 1
     seed: int = 0  # of the resamples
+    galleries: dict[str, Gallery] | None = field(default=None, metadata=LATER)  # parts of test sets, by names of yours; none: the whole
 
 
 @dataclass

@@ -12,6 +12,7 @@ AUTO, FRAMES, CLIPS, CAPTIONS, FEATURES = "auto", "frames", "clips", "captions",
 RAW = {"vision": (FRAMES, CLIPS), "text": (CAPTIONS,)}  # stores that hold nothing of CLIP, by tower
 FILES = {FRAMES: "frames.h5", CLIPS: "videos.parquet", CAPTIONS: "captions.parquet"}
 RUNS, INDEXES = "runs", "indexes"
+REVERSED = "~reversed"  # ends the id of a video that is another one from its last frame to its first, and has no file of its own
 
 
 class Place(NamedTuple):
@@ -32,6 +33,11 @@ def place(folder: Path) -> Place:
     """Of runs/<dataset>/<backbone>/<run>/<seed>, or indexes/..., by names alone: files of a DVC workspace may be links into its cache."""
     whole = folder.absolute()
     return Place(whole.parents[4], *whole.parts[-4:])
+
+
+def recorded(video_id: str) -> str:
+    """The id of the video that has the file: of a reversed one, the video that was filmed."""
+    return video_id.removesuffix(REVERSED)
 
 
 def run(dataset: str, backbone: str, run: str, seed: str | int, *, below: str = RUNS) -> str:

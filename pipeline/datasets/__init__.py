@@ -14,7 +14,7 @@ from pipeline.config import schema
 from pipeline.config.dataset import Dataset as Entry
 from pipeline.config.parse import refuse_unknown
 from pipeline.config.settings import Annotate, Download
-from pipeline.core.layout import SPLITS
+from pipeline.core.layout import REVERSED, SPLITS, recorded
 from pipeline.datasets.annotations.letters import blank
 from pipeline.datasets.annotations.rows import BOTH, CAPTION_COLUMNS, VIDEO_COLUMNS, refuse
 
@@ -92,16 +92,18 @@ def check(videos: pd.DataFrame, captions: pd.DataFrame, *, name: str) -> None:
         if tuple(table.columns) != columns:
             raise ValueError(f"{name}: the columns are {', '.join(table.columns)}; expected {', '.join(columns)}")
     home = videos.set_index("video_id")["split"]
+    filmed = captions["video_id"].map(recorded)
     problems = {
         "videos listed twice": videos.loc[videos["video_id"].duplicated(), "video_id"],
         "videos that differ only in upper and lower case": videos.loc[videos["video_id"].str.lower().duplicated(), "video_id"],
         "videos of an unknown split": videos.loc[~videos["split"].isin((*SPLITS, BOTH)), "video_id"],
-        "videos without a caption": videos.loc[~videos["video_id"].isin(captions["video_id"].unique()), "video_id"],
+        "videos whose name says that they are reversed": videos.loc[videos["video_id"].str.endswith(REVERSED), "video_id"],
+        "videos without a caption": videos.loc[~videos["video_id"].isin(filmed.unique()), "video_id"],
         "captions listed twice": captions.loc[captions["caption_id"].duplicated(), "caption_id"],
-        "captions without a video": captions.loc[~captions["video_id"].isin(videos["video_id"]), "caption_id"],
+        "captions without a video": captions.loc[~filmed.isin(videos["video_id"]), "caption_id"],
         "empty captions": captions.loc[captions["text"].map(blank), "caption_id"],
     }
     for what, ids in problems.items():
         refuse(name, what, list(ids))
-    strays = captions.loc[captions["video_id"].map(home).to_numpy() != captions["split"].to_numpy(), "caption_id"]
+    strays = captions.loc[filmed.map(home).to_numpy() != captions["split"].to_numpy(), "caption_id"]
     refuse(name, "captions of another split than their video", list(strays))

@@ -5,7 +5,6 @@ There is no other validation set, so 500 training videos, chosen by a hash of th
 `validation: paper`.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.matching import stem
 from pipeline.datasets.annotations.rows import BOTH, Caption, Video
 from pipeline.datasets.annotations.sources import About, Source, named, obtain
+from pipeline.datasets.annotations.splits import held_out
 
 ABOUT = About(
     title="ActivityNet Captions",
@@ -74,7 +74,7 @@ def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.D
     train = _published(reading.need(raw, FILES[0]), name)
     test = _published(reading.need(raw, f"{settings.variant or VARIANTS[0]}.json"), name)
     rows.refuse(name, "videos are trained and tested on", sorted(train.keys() & test.keys()))
-    held = set(sorted(train, key=lambda video: hashlib.sha256(video.encode()).digest())[:HELD_OUT])
+    held = held_out(train, HELD_OUT)
     other = "val" if settings.validation == "clean" else BOTH
     home = [(video, other if video in held else "train", entry) for video, entry in train.items()]
     home += [(video, "test", entry) for video, entry in test.items()]

@@ -11,8 +11,9 @@ from torch import Tensor
 from pipeline.clip import FrozenClip
 from pipeline.evaluation.embeddings import Embeddings
 from pipeline.evaluation.similarity import pool
+from pipeline.inputs.directions import reverse
 from pipeline.inputs.frames import Videos
-from pipeline.inputs.split import Split, reverse
+from pipeline.inputs.split import Split
 from pipeline.runtime.distributed import ALONE, Team
 from pipeline.runtime.explained import ELSEWHERE, explained
 from pipeline.runtime.loader import Stream

@@ -31,6 +31,10 @@ class Ranks:
     def mean(self) -> Doubles:
         return (self.optimistic + self.pessimistic) / 2
 
+    def of(self, queries: Integers) -> "Ranks":
+        """The ranks of some of the queries, by their rows."""
+        return Ranks(self.optimistic[queries], self.pessimistic[queries])
+
 
 def rank(scores: Floats, truth: Integers, *, names: Sequence[str]) -> Ranks:
     """Scores (Q, G) and the right column of each row (Q,) -> ranks. NotANumber names a query whose scores are not numbers."""

@@ -4,16 +4,19 @@ import hashlib
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config.schema import Score
 from pipeline.evaluation import metrics, ranks, small
 from pipeline.evaluation.embeddings import Embeddings
+from pipeline.evaluation.ranks import Integers
 from pipeline.evaluation.validation import similarities, twin_scores
 
 
-def score(made: Embeddings, *, settings: Score) -> dict[str, Any]:
+def score(made: Embeddings, *, settings: Score, asked: NDArray[np.bool_] | None = None) -> dict[str, Any]:
     """Text-to-video, video-to-text and the temporal probe, with counts and a hash of what was ranked.
 
+    `asked` (G,): the videos that are queries, and whose captions are; None: all. The gallery is whole in any case.
     `meaningless`, of a small gallery only: the R@K that are 100 % whatever a method does.
     """
     scores = similarities(made)
@@ -21,25 +24,32 @@ def score(made: Embeddings, *, settings: Score) -> dict[str, Any]:
     t2v = ranks.text_to_video(scores, made.video_of_text, captions=made.caption_id)
     v2t = ranks.video_to_text(scores, made.video_of_text, videos=made.video_id)
     v2c = ranks.video_to_caption(scores, made.video_of_text, videos=made.video_id)
+    videos = np.flatnonzero(np.ones(len(made.video), bool) if asked is None else asked)
+    texts = np.flatnonzero(np.isin(made.video_of_text, videos))
     empty = small.meaningless(len(made.video))
     return ({"meaningless": empty} if empty else {}) | {
-        "queries": len(made.text),
+        "queries": len(texts),
         "gallery": len(made.video),
-        "gallery_hash": gallery_hash(made),
-        "t2v": metrics.summary(t2v, made.video_of_text, **interval),
-        "v2t": metrics.summary(v2t, np.arange(len(made.video)), **interval),
-        "v2t_captions": metrics.summary(v2c, np.arange(len(made.video)), **interval),
-        "probe": probe(made, **interval),
+        "gallery_hash": gallery_hash(made, texts),
+        "t2v": metrics.summary(t2v.of(texts), made.video_of_text[texts], **interval),
+        "v2t": metrics.summary(v2t.of(videos), videos, **interval),
+        "v2t_captions": metrics.summary(v2c.of(videos), videos, **interval),
+        "probe": probe(made, videos, **interval),
     }
 
 
-def probe(made: Embeddings, **interval: Any) -> dict[str, Any] | None:
-    """The temporal probe over the directed captions."""
+def probe(made: Embeddings, asked: Integers, **interval: Any) -> dict[str, Any] | None:
+    """The temporal probe over the directed captions of the videos `asked`."""
     own, twin, videos = twin_scores(made)
-    return metrics.probe(own, twin, videos, **interval)
+    taken = np.isin(videos, asked)
+    return metrics.probe(own[taken], twin[taken], videos[taken], **interval)
 
 
-def gallery_hash(made: Embeddings) -> str:
-    """Hash of the ranking task: the videos, the captions and which belong together. Equal hashes mean comparable metrics."""
-    pairs = [f"{caption}\t{made.video_id[v]}" for caption, v in zip(made.caption_id, made.video_of_text, strict=True)]
+def gallery_hash(made: Embeddings, texts: Integers | None = None) -> str:
+    """Hash of the ranking task: the videos, the captions (all, or the rows `texts`) and which belong together.
+
+    Equal hashes mean comparable metrics.
+    """
+    rows = range(len(made.caption_id)) if texts is None else texts.tolist()
+    pairs = [f"{made.caption_id[row]}\t{made.video_id[made.video_of_text[row]]}" for row in rows]
     return hashlib.sha256("\n".join(sorted(made.video_id) + sorted(pairs)).encode()).hexdigest()[:16]

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from pipeline.clip import FrozenClip
 from pipeline.config.settings import Sampling
 from pipeline.core.layout import CAPTIONS
+from pipeline.inputs.directions import Directions, both
 from pipeline.inputs.extra import read_extra
 from pipeline.inputs.frames import ClipStore, FrameStore, Videos
 from pipeline.inputs.stores import TokenStore, text_store, video_store
@@ -46,7 +46,7 @@ class Split:
     token ids (V, T, L) of a caption of each frame of all V videos, by their rows in the store; None where a run does not read them.
     """
 
-    store: FrameStore | ClipStore | TokenStore
+    store: FrameStore | ClipStore | TokenStore | Directions
     text: TokenStore | None
     ids: Tensor
     video: np.ndarray
@@ -114,8 +114,8 @@ def open_split(files: Files, *, clip: FrozenClip, shape: Sampling) -> Split:
 
     ValueError if videos and captions do not belong together, or a file does not fit the backbone, the `shape`, or the method.
     """
-    store = video_store(files.videos, clips=files.clips, clip=clip, frames=shape.frames)
     table = pd.read_parquet(files.captions)
+    store = both(video_store(files.videos, clips=files.clips, clip=clip, frames=shape.frames), table["video_id"].tolist())
     row = {video: number for number, video in enumerate(store.video_ids)}
     strangers = sorted(set(table["video_id"]) ^ set(row))
     if strangers:
@@ -137,12 +137,3 @@ def refuse_empty(mask: Tensor, video_ids: Sequence[str]) -> None:
     empty = (~mask.any(dim=1)).nonzero()[:, 0].tolist()
     if empty:
         raise ValueError(f"video {video_ids[empty[0]]!r} has no real frame; transcoding should have listed it as missing")
-
-
-def reverse(frames: Tensor, *, mask: Tensor) -> Tensor:
-    """The twin of each video: its real frames in reverse order, (B, T, ...) -> the same; padding stays where it is."""
-    stays = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
-    real_first = (~mask).to(torch.uint8).argsort(dim=1, stable=True)
-    opposite = mask.sum(dim=1, keepdim=True) - mask.cumsum(dim=1)
-    order = torch.where(mask, real_first.gather(1, opposite), stays)
-    return frames[torch.arange(len(frames), device=frames.device)[:, None], order]

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from pipeline.core.layout import recorded
 from pipeline.evaluation.embeddings import Embeddings
 from pipeline.evaluation.validation import similarities
 
@@ -98,8 +99,8 @@ def _example(query: int, first: Embeddings, found: Mapping[str, np.ndarray], wor
     return Example(words[key], key[0], bool(first.directed[query]), hits, ranks)
 
 
-def thumbnail(path: Path, *, frames: int = FRAMES) -> str:
-    """`frames` evenly spaced pictures of a clip side by side, each HEIGHT pixels high, as a JPEG data URI."""
+def thumbnail(path: Path, *, frames: int = FRAMES, turned: bool = False) -> str:
+    """`frames` evenly spaced pictures of a clip side by side, each HEIGHT pixels high, as a JPEG data URI; the last first if `turned`."""
     try:
         with av.open(str(path)) as container:
             decoded = list(container.decode(video=0))
@@ -108,7 +109,7 @@ def thumbnail(path: Path, *, frames: int = FRAMES) -> str:
     if not decoded:
         raise ValueError(f"{path} holds no frame; transcode it again")
     chosen = [decoded[int((i + 0.5) * len(decoded) / frames)] for i in range(frames)]
-    pictures = [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in chosen]
+    pictures = [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in (reversed(chosen) if turned else chosen)]
     width = max(1, round(pictures[0].width * HEIGHT / pictures[0].height))
     strip = Image.new("RGB", (width * frames, HEIGHT))
     for i, picture in enumerate(pictures):
@@ -123,6 +124,6 @@ def clips(shown: Sequence[Example], videos: pd.DataFrame, *, root: Path) -> dict
     paths = dict(zip(videos.video_id.astype(str), videos.out_path.astype(str), strict=True))
     wanted = dict.fromkeys(v for e in shown for v in (e.video_id, *(hit.video_id for hits in e.hits.values() for hit in hits)))
     for video in wanted:
-        if not paths.get(video):
+        if not paths.get(recorded(video)):
             raise ValueError(f"the table of videos has no clip of {video!r}; give the table that was embedded")
-    return {video: root / paths[video] for video in wanted}
+    return {video: root / paths[recorded(video)] for video in wanted}

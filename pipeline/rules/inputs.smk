@@ -41,6 +41,12 @@ def annotation_files(wildcards):
     return listed + [ancient(path) for path in (entry.videos,) if path]
 
 
+def gallery_lists(wildcards):
+    """The user's lists of parts of a test set."""
+    found = resolve.score(PARAMS, wildcards.dataset).galleries or {}
+    return [gallery.file for gallery in found.values()]
+
+
 def texts_below(path):
     """The files of a folder that are no videos."""
     return [file for file in contents.below(Path(path)) if not is_video(file)]

@@ -116,6 +116,7 @@ rule score:
     input:
         embeddings=f"{RUN}/embeddings.h5",
         missing="work/{dataset}/missing.tsv",
+        galleries=gallery_lists,
         code=sources("pipeline.stages.score"),
     output:
         metrics=f"{RUN}/metrics.json",
@@ -130,7 +131,7 @@ rule score:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=settings.text(PARAMS.score),
+        settings=lambda w: settings.text(resolve.score(PARAMS, w.dataset)),
     shell:
         "python -m pipeline.stages.score --embeddings {input.embeddings} --missing {input.missing}"
         " --settings {params.settings:q} --metrics {output.metrics} 2>&1 | tee {log}"

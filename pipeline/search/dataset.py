@@ -38,6 +38,7 @@ def find(name: str, split: str, *, home: Path, raw: str) -> Found:
     said = [
         {"caption_id": caption["caption_id"], "text": caption["text"], "row": place[caption["video_id"]]}
         for caption in captions.to_dict("records")
+        if caption["video_id"] in place  # a reversed video is nothing that one could open
     ]
     degraded = [{"file": row["video_id"], "reason": row["reason"]} for row in videos[videos["degraded"]].to_dict("records")]
     return Found("dataset", f"{name}/{split}", home, root, fps, contents.videos(rows), contents.captions(said), degraded=degraded)

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.adapters.encoder import Encoded, Encoder
 from pipeline.config.parse import refuse_unknown
-from pipeline.inputs.split import reverse
+from pipeline.inputs.directions import reverse
 from pipeline.search import nearest
 from pipeline.search.index import CaptionHit, Gallery, Hit
 from pipeline.search.open_indexes import Shelf

@@ -9,8 +9,9 @@ import pandas as pd
 from pipeline.config.schema import Score
 from pipeline.config.settings import read
 from pipeline.core import files
+from pipeline.core.layout import REVERSED
 from pipeline.evaluation import embeddings
-from pipeline.reporting import examples, noise, page, plots, rates
+from pipeline.reporting import examples, galleries, noise, page, plots, rates
 from pipeline.reporting import results as report
 from pipeline.stages import guarded
 
@@ -24,13 +25,13 @@ def main() -> None:
     found = {label: _embeddings(group[0]) for label, group in groups.items()}
     shown = examples.examples(found, pd.read_parquet(args.captions))
     clips = examples.clips(shown, pd.read_parquet(args.videos), root=args.clips)
-    thumbnails = {video: examples.thumbnail(path) for video, path in clips.items()}
+    thumbnails = {video: examples.thumbnail(path, turned=video.endswith(REVERSED)) for video, path in clips.items()}
     score = read(Score, args.settings) if args.settings else None
     marked = noise.alike(df, {label: map(_embeddings, group) for label, group in groups.items()}, score=score or Score())
-    card = files.read_json(args.card)
-    html = page.render(results, df, shown=shown, thumbnails=thumbnails, score=score, card=card, marked=marked)
+    card, apart = files.read_json(args.card), galleries.tables(groups)
+    html = page.render(results, df, shown=shown, thumbnails=thumbnails, score=score, card=card, marked=marked, apart=apart)
     notes = [*filter(None, [noise.told(marked, methods=len(df))]), *report.warnings(results, df)]
-    tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: report.to_markdown(df, notes=notes)}
+    tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: report.to_markdown(df, notes=notes) + galleries.to_markdown(apart)}
     tables[args.text] = f"{report.to_text(df, notes=notes)}\n"
     tables[args.trials] = rates.table(args.searches).to_csv(index=False)
     tables[args.points] = plots.points(df).to_csv(index=False)

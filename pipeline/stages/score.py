@@ -4,11 +4,13 @@ import argparse
 import json
 from pathlib import Path
 
+import pandas as pd
+
 from pipeline.config.schema import Score
 from pipeline.config.settings import read
 from pipeline.core import record
 from pipeline.core.files import write_json
-from pipeline.evaluation import embeddings, small
+from pipeline.evaluation import embeddings, galleries, small
 from pipeline.evaluation.score import score
 from pipeline.stages import add_settings, guarded
 
@@ -22,9 +24,13 @@ def main() -> None:
     args = parser.parse_args()
     made, about = embeddings.load(args.embeddings)
     settings = read(Score, args.settings)
-    found = score(made, settings=settings) | {"score": vars(settings), "embeddings": record.sha256(args.embeddings)}
+    numbers = {key: value for key, value in vars(settings).items() if key != "galleries"}
+    found = score(made, settings=settings) | {"score": numbers, "embeddings": record.sha256(args.embeddings)}
     found |= {"method": about.pop("run"), "inputs": json.loads(str(about.pop("inputs"))), **about}
     found |= {"missing_hash": record.sha256(args.missing)[:16]}
+    if settings.galleries:
+        lost = pd.read_csv(args.missing, sep="\t", dtype=str)["video_id"]
+        found["galleries"] = galleries.blocks(made, settings=settings, missing=set(lost))
     write_json(args.metrics, found)
     if told := small.warning(int(found["gallery"])):
         print(told)

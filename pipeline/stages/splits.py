@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.config.settings import Splits, read
 from pipeline.core.files import whole
-from pipeline.core.layout import SPLITS
+from pipeline.core.layout import SPLITS, recorded
 from pipeline.datasets.annotations import splits
 from pipeline.datasets.annotations.rows import in_split
 from pipeline.stages import add_settings, guarded
@@ -40,7 +40,7 @@ def main() -> None:
     splits.enforce(joined, policy=settings.missing, name=args.dataset)
     for split in SPLITS:
         videos = in_split(joined[joined["status"].isin(splits.USABLE)], split)
-        for name, table in (("videos", videos), ("captions", captions[captions["video_id"].isin(videos["video_id"])])):
+        for name, table in (("videos", videos), ("captions", captions[captions["video_id"].map(recorded).isin(videos["video_id"])])):
             with whole(args.out / split / f"{name}.parquet") as part:
                 table.to_parquet(part, index=False)
 

@@ -200,7 +200,7 @@ def test_whatever_is_wrong_with_a_header_is_a_sentence_that_names_the_file(folde
     with pytest.raises(ValueError, match=re.escape(f"{path}: {what}")) as caught:
         pipeline.load(path, weights=weights, device="cpu")
     assert type(caught.value) is ValueError and "\n" not in str(caught.value)
-    assert str(caught.value).endswith("train it again") and len(str(caught.value)) < 600
+    assert str(caught.value).endswith("train it again") and len(str(caught.value)) < 900
 
 
 @pytest.mark.parametrize("header", ["[]", "5", "null", '"run"', "{", "[" * 100_000, '{"run": "vop"}'])

@@ -25,6 +25,11 @@ def test_the_word_of_a_benchmark_is_enough(word, name):
     assert entry.clips.seconds == (30 if name == "didemo" else 0)
 
 
+def test_a_new_dataset_has_the_lengths_of_our_protocol_and_its_defaults_under_a_papers():
+    entry = configured({}, run=["RTime"])["rtime"]
+    assert (entry.words, entry.frames.number, entry.captions_as) == (64, 12, "published")
+
+
 # words and frames of specs: CLIP4Clip's README, MV-Adapter's configurations, VoP's paper.
 PAPERS = {
     "clip4clip": {"short": (32, 12), "long": (64, 64), "grid": "clip4clip"},

@@ -7,7 +7,8 @@ import torch
 from pipeline.cost import measure
 from pipeline.evaluation import embed as embedding
 from pipeline.evaluation.embed import embed
-from pipeline.inputs.split import Split, reverse
+from pipeline.inputs.directions import reverse
+from pipeline.inputs.split import Split
 from pipeline.runtime import memory
 from pipeline.runtime.explained import OutOfMemory
 from tests.conftest import small_clip

@@ -12,7 +12,7 @@ from pipeline.config.schema import Score, Train
 from pipeline.evaluation.embed import embed
 from pipeline.evaluation.score import score
 from pipeline.evaluation.validation import validation
-from pipeline.inputs.split import reverse
+from pipeline.inputs.directions import reverse
 from pipeline.runtime.signals import Stopped
 from pipeline.training import loop
 from pipeline.training.step import Step

@@ -1,5 +1,7 @@
 """Splits after transcoding: failures are rows with a reason, and a policy decides what is left."""
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +13,11 @@ from pipeline.datasets.annotations import reading
 from pipeline.datasets.annotations.rows import CAPTION_COLUMNS, in_split, listed
 
 USABLE = ("ok", "degraded")
+
+
+def held_out(videos: Iterable[str], number: int) -> set[str]:
+    """So many of the training videos for validation, chosen by a hash of their id, where the publisher has no list of them."""
+    return set(sorted(videos, key=lambda video: hashlib.sha256(video.encode()).digest())[:number])
 
 
 def exclude(videos: pd.DataFrame, file: Path, *, name: str) -> pd.DataFrame:

@@ -12,25 +12,20 @@ from yt_dlp.networking.exceptions import TransportError
 from yt_dlp.utils import YoutubeDLError
 
 from pipeline.core.files import FULL
+from pipeline.datasets.fetch import access
 from pipeline.datasets.fetch.content import check_kind
-from pipeline.datasets.fetch.http import Gone, Unreachable, shown
+from pipeline.datasets.fetch.http import shown
+from pipeline.datasets.fetch.reasons import meaning
 
 SILENT = logging.Logger("yt-dlp", level=logging.CRITICAL + 1)
 PROTOCOLS = "[protocol~='^(https?|m3u8_native|http_dash_segments)$']"
-BUSY = re.compile(
-    r"not a bot|too many requests|rate.?limit|try again later|giving up after|HTTP Error (403|408|425|429|5\d\d)", re.IGNORECASE
-)
-GONE = re.compile(
-    r"unavailable|private|removed|(?<!format is )not available|terminated|deleted|no longer|not exist|members|your age|Error 4(04|10)",
-    re.IGNORECASE,
-)
 
 
 def fetch_page_video(url: str, folder: Path, *, name: str, height: int = 480) -> Path:
     """Download the one video that the page `url` shows; its path `folder`/`name`.<ext>, where it is whole or not at all.
 
     `height`: pixels; the tallest format up to it, else what there is. Raises Gone if the video is not to be had, Unreachable if
-    it may be later, ValueError for a wrong page, address or name, and OSError for the disk.
+    it may be later, ValueError for a wrong page, address, name or variable of `access`, and OSError for the disk.
     """
     address = shown(url)
     if not name or name.startswith(".") or re.search(r"[/\\\0]", name):
@@ -39,7 +34,7 @@ def fetch_page_video(url: str, folder: Path, *, name: str, height: int = 480) ->
     # Never continued by a later call: yt-dlp would not notice that it is another format now.
     with tempfile.TemporaryDirectory(prefix=".video.", suffix=".part", dir=folder.resolve()) as part:
         try:
-            with yt_dlp.YoutubeDL(_options(part, height)) as site:
+            with yt_dlp.YoutubeDL(_options(part, height) | access.options(Path(part))) as site:
                 found = site.extract_info(url)
         except YoutubeDLError as error:
             raise _meaning(error, name=name) from None
@@ -96,11 +91,7 @@ def _meaning(error: YoutubeDLError, *, name: str) -> Exception:
     number = re.search(r"\[Errno (\d+)\]", line)
     if number and int(number[1]) in FULL:
         return OSError(int(number[1]), f"{os.strerror(int(number[1]))} while fetching {name}; make room and re-run")
-    if BUSY.search(line) or _is_network(error):
-        return Unreachable(f"{name} cannot be fetched now: {line}; wait some hours, or provide the file in a folder")
-    if GONE.search(line):
-        return Gone(f"{name} is not to be had: {line}")
-    return ValueError(f"{name} cannot be fetched: {line}; check the address, or update yt-dlp")
+    return meaning(line, name=name, network=_is_network(error))
 
 
 def _is_network(error: BaseException | None) -> bool:

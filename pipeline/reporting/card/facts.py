@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core.layout import SPLITS
+from pipeline.core.layout import SPLITS, recorded
 from pipeline.datasets.annotations.rows import in_split
 from pipeline.datasets.annotations.splits import USABLE
 from pipeline.reporting.card import copies, counts
@@ -96,9 +96,9 @@ def _split(split: str, tables: Tables, *, videos: pd.DataFrame, captions: pd.Dat
         "annotated": {"videos": len(annotated), "sentences": len(published)},
         "videos": len(videos),
         "captions": len(captions),
-        "sentences": int(tables.captions["video_id"].isin(videos["video_id"]).sum()),
+        "sentences": int(tables.captions["video_id"].map(recorded).isin(videos["video_id"]).sum()),
         "hours": round(float(known.sum()) / 3600, 4) if len(known) else None,
-        "captions_per_video": counts.extent(videos["video_id"].map(captions["video_id"].value_counts()).fillna(0)),
+        "captions_per_video": counts.extent(videos["video_id"].map(captions["video_id"].map(recorded).value_counts()).fillna(0)),
         "words": counts.spread(captions["words"]),
         "tokens": counts.spread(captions["tokens"]),
         "truncated": {"captions": cut, "share": round(cut / len(captions), 6)} if len(captions) else None,
@@ -112,7 +112,7 @@ def _shared(one: tuple[pd.DataFrame, pd.DataFrame], other: tuple[pd.DataFrame, p
     """Overlap of `one` split with the `other`: videos in both, and of the videos that are not, sources and captions."""
     videos, captions = one
     both = videos["video_id"].isin(other[0]["video_id"])
-    videos, captions = videos[~both], captions[~captions["video_id"].isin(other[0]["video_id"])]
+    videos, captions = videos[~both], captions[~captions["video_id"].map(recorded).isin(other[0]["video_id"])]
     known = [set(rows["source"]) - {""} for rows in (videos, other[0])]
     same, told = videos[videos["source"].isin(known[1])], captions[captions["key"].isin(other[1]["key"])]
     return {

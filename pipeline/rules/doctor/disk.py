@@ -24,7 +24,16 @@ from pipeline.rules.doctor.line import FINE, WARNING, Case, Line, near
 from pipeline.rules.plan import Choice
 
 # Seconds of a typical video, and bytes a second of the raw files that stay; those fetched one by one do not.
-TYPICAL = {"motion": (2.2, 11e3), "msrvtt": (15, 50e3), "msvd": (10, 90e3), "lsmdc": (5, 0), "didemo": (30, 0), "activitynet": (118, 0)}
+TYPICAL = {
+    "motion": (2.2, 11e3),
+    "msrvtt": (15, 50e3),
+    "msvd": (10, 90e3),
+    "lsmdc": (5, 0),
+    "didemo": (30, 0),
+    "activitynet": (118, 0),
+    "rtime": (20, 0),
+    "vatex": (10, 0),
+}
 UNKNOWN = (30.0, 0.0)  # of your own videos, which stay where they are
 PIXEL = 0.1  # bytes of a clip for each pixel of each of its frames; the simple pictures of `motion` take 0.02
 CAPTIONS = 5  # of a video, where the publisher's number is not known
