@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FOLDERS = "pipeline|tests|docs|slurm|recipes|envs|benchmarks|profiles|field"
+FOLDERS = "pipeline|tests|docs|slurm|recipes|envs|benchmarks|profiles|field|papers"
 ROOMS = sorted(path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py"))
 MADE = r"field/(data|work|runs|results|metrics|logs)\b"  # by `make field`
 ENDS = r"(?=[\s`|;&#)\"']|$)"

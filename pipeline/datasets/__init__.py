@@ -69,6 +69,12 @@ def load(name: str, settings: Settings) -> Dataset:
     return cast(Dataset, found)
 
 
+def variant(name: str, given: str) -> str:
+    """A variant of a dataset by one name: "" is the dataset's first, which may be given by its own name, too."""
+    known = getattr(importlib.import_module(f"{__name__}.{name}"), "VARIANTS", ("",)) if name in names() else ("",)
+    return "" if given == known[0] else given
+
+
 def refuse_sharing(settings: schema.Params, *, where: str = "params.yaml") -> None:
     """ValueError where `dvc push` would send data that its licence does not let you pass on to a remote that is not marked private.
 

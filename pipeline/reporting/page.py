@@ -17,6 +17,7 @@ from pipeline.config.schema import Score
 from pipeline.core.formatting import count
 from pipeline.core.layout import SPLITS
 from pipeline.reporting import noise, plots
+from pipeline.reporting.against import PAGE, Comparison
 from pipeline.reporting.card import text as card_text
 from pipeline.reporting.charts import COLOURS, curves, histograms, scatter, styles
 from pipeline.reporting.examples import FRAMES, Example
@@ -34,10 +35,13 @@ def render(
     card: Mapping[str, Any],
     marked: Mapping[str, list[str]] = MappingProxyType({}),
     apart: Sequence[Table] = (),
+    against: Sequence[Comparison] = (),
+    root: str = ".",
 ) -> str:
     """The page. `df` is the `report.table` of `results`; `thumbnails` maps video ids to data URIs; `score` is how intervals were
     made, None if it is not known; `card` the facts of the dataset (`pipeline.reporting.card.facts`); `marked` the best methods of each
-    column that was tested (`pipeline.reporting.noise.alike`), without which no metric has a best one; `apart` the other galleries.
+    column that was tested (`pipeline.reporting.noise.alike`), without which no metric has a best one; `apart` the other galleries;
+    `against` the runs that papers print; `root` the checkout as seen from the page, for links to docs/.
 
     ValueError for results of several datasets, and for a card of another dataset or of other missing videos.
     """
@@ -60,6 +64,7 @@ def render(
         apart=apart, apart_head=HEAD, panels=curves(plots.curves(runs)), epochs=_epochs(results),
         styles={label: (i % COLOURS, i // COLOURS % 3) for label, i in styles(df).items()}, examples=shown,
         thumbnails=thumbnails, number=number, aspects=aspects, frames=FRAMES, count=count, data=_dataset(card),
+        against=against, explained=f"{root}/{PAGE}",
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from snakemake.io import _IOFile
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline import datasets
-from pipeline.config import registry, resolve, settings
+from pipeline.config import papers, registry, resolve, settings
 from pipeline.config.params import check, known_files
 from pipeline.core import contents, layout, locks
 from pipeline.core.code import ROOT, prefer, shown, sources

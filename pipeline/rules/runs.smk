@@ -199,6 +199,7 @@ rule report:
         clips=clips,
         code=sources("pipeline.stages.report"),
         template=shown(ROOT / "pipeline/reporting/report.html.j2"),
+        printed=[shown(file) for file in papers.files()],
     output:
         html=report(
             "results/{dataset}/report.html",

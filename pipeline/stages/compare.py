@@ -1,4 +1,7 @@
-"""Compare two methods on the test set that both were scored on: values, difference, confidence interval, p value."""
+"""Compare two methods on the test set that both were scored on: values, difference, confidence interval, p value.
+
+With --paper it compares runs with what papers print of them instead: one that is named, or all of params.yaml that have been scored.
+"""
 
 import argparse
 import json
@@ -7,12 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline import datasets
+from pipeline.config import papers
 from pipeline.config.params import FILE, load_params
 from pipeline.config.parse import parse, refuse_unknown
 from pipeline.config.schema import Params, Score
 from pipeline.core import layout
-from pipeline.evaluation import small
+from pipeline.evaluation import embeddings, small
 from pipeline.evaluation.compare import Difference, Run, compare, load
+from pipeline.reporting import against
 from pipeline.stages import guarded
 
 TITLES = {"RSum": "R-Sum both ways", "probe": "temporal probe"}
@@ -20,16 +26,45 @@ TITLES = {"RSum": "R-Sum both ways", "probe": "temporal probe"}
 
 def main() -> None:
     args = _arguments()
+    if args.paper:
+        _paper(args)
+        return
+    if args.b is None:
+        raise ValueError("name two methods to compare, or give --paper to compare one with what papers print of it")
     if args.a == args.b:
         raise ValueError(f"{args.a} is compared with itself, {args.b}; name two methods")
     params = load_params(args.params)
     settings = _settings(args, params.score)
     base = args.runs / _dataset(args, params) / (args.backbone or params.backbone.name)
-    seeds = _seeds(args, base)
+    seeds = _seeds(args, base, (args.a, args.b))
     a, b = ([load(base / method / str(seed)) for seed in seeds] for method in (args.a, args.b))
     found = compare(a, b, settings=settings)
     about = _about(args, a[0], seeds, settings)
     print(json.dumps(about | {"metrics": [asdict(row) for row in found]}, indent=1) if args.json else to_text(about, found), flush=True)
+
+
+def _paper(args: argparse.Namespace) -> None:
+    """Print runs beside the papers. ValueError where nothing can be compared: no run, none in a paper, or with another backbone."""
+    params, printed = load_params(args.params), papers.load()
+    settings, dataset, backbone = _settings(args, params.score), _dataset(args, params), args.backbone or params.backbone.name
+    entry, base = params.datasets[dataset], args.runs / dataset / backbone
+    known = {cell.run for cell in printed if cell.dataset == dataset}
+    if args.a:
+        refuse_unknown(args.a, sorted(known), what=f"no paper's number is known on {dataset} of", there="papers/ has")
+    found = []
+    for name in [args.a] if args.a else [run for run in params.run.methods if run in known and any(base.glob(f"{run}/*/metrics.json"))]:
+        seeds = _seeds(args, base, (name,))
+        made = [embeddings.load(base / name / str(seed) / "embeddings.h5")[0] for seed in seeds]
+        ours = against.estimates(made, scored=[load(base / name / str(seed)).metrics for seed in seeds], settings=settings)
+        place = (dataset, datasets.variant(dataset, entry.variant), backbone)
+        found.append(against.against(name, ours, run=name, place=place, validation=entry.validation, seeds=len(seeds), printed=printed))
+    compared = [one for one in found if one]
+    if not any(one.lines for one in compared):
+        said = (
+            "; ".join(one.refused for one in compared) or f"no run in {base} has a number in papers/ on {dataset} as {args.params} has it"
+        )
+        raise ValueError(said)
+    print(json.dumps([asdict(one) for one in compared], indent=1) if args.json else against.to_text(compared), flush=True)
 
 
 def to_text(about: dict[str, Any], found: Sequence[Difference]) -> str:
@@ -83,24 +118,25 @@ def _dataset(args: argparse.Namespace, params: Params) -> str:
     return str(args.dataset or known[0])
 
 
-def _seeds(args: argparse.Namespace, base: Path) -> list[int]:
-    """Those that were asked for, or those that both methods have metrics of. ValueError if there is none."""
-    for method in (args.a, args.b):
+def _seeds(args: argparse.Namespace, base: Path, wanted: Sequence[str]) -> list[int]:
+    """Those that were asked for, or those that all methods have metrics of. ValueError if there is none."""
+    for method in wanted:
         there = sorted(path.name for path in base.glob("*/") if path.is_dir())
         refuse_unknown(method, there, what="there is no run of", there=f"{base} has")
     if args.seeds:
         return sorted(set(args.seeds))
-    of = [{int(p.parent.name) for p in (base / method).glob("*/metrics.json") if p.parent.name.isdecimal()} for method in (args.a, args.b)]
-    if not of[0] & of[1]:
-        has = (f"{method} has {', '.join(map(str, sorted(s))) or 'none'}" for method, s in zip((args.a, args.b), of, strict=True))
+    of = [{int(p.parent.name) for p in (base / method).glob("*/metrics.json") if p.parent.name.isdecimal()} for method in wanted]
+    if not (common := set.intersection(*of)):
+        has = (f"{method} has {', '.join(map(str, sorted(s))) or 'none'}" for method, s in zip(wanted, of, strict=True))
         raise ValueError(f"no seed is common in {base}: {' and '.join(has)}; run both with one seed")
-    return sorted(of[0] & of[1])
+    return sorted(common)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("a", "b"):
-        parser.add_argument(name, help="a method of params.yaml that has been run")
+        parser.add_argument(name, nargs="?", help="a method of params.yaml that has been run")
+    parser.add_argument("--paper", action="store_true", help="compare a, or all runs, with what papers print (docs/reproducing.md)")
     parser.add_argument("--dataset", help="default: the only one that params.yaml runs")
     parser.add_argument("--backbone", help="default: that of params.yaml")
     parser.add_argument("--runs", type=Path, default=Path(layout.RUNS), help="folder of runs")

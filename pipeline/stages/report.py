@@ -1,17 +1,22 @@
 """Compare finished runs of one dataset: tables, plots for DVC, and the HTML page."""
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from pipeline import datasets
+from pipeline.config import papers
 from pipeline.config.schema import Score
 from pipeline.config.settings import read
 from pipeline.core import files
+from pipeline.core.code import ROOT
 from pipeline.core.layout import REVERSED
 from pipeline.evaluation import embeddings
-from pipeline.reporting import examples, galleries, noise, page, plots, rates
+from pipeline.reporting import against, examples, galleries, noise, page, plots, rates
 from pipeline.reporting import results as report
 from pipeline.stages import guarded
 
@@ -29,7 +34,10 @@ def main() -> None:
     score = read(Score, args.settings) if args.settings else None
     marked = noise.alike(df, {label: map(_embeddings, group) for label, group in groups.items()}, score=score or Score())
     card, apart = files.read_json(args.card), galleries.tables(groups)
-    html = page.render(results, df, shown=shown, thumbnails=thumbnails, score=score, card=card, marked=marked, apart=apart)
+    compared, root = _against(groups, card, score=score or Score()), os.path.relpath(ROOT, args.html.parent)
+    html = page.render(
+        results, df, shown=shown, thumbnails=thumbnails, score=score, card=card, marked=marked, apart=apart, against=compared, root=root
+    )
     notes = [*filter(None, [noise.told(marked, methods=len(df))]), *report.warnings(results, df)]
     tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: report.to_markdown(df, notes=notes) + galleries.to_markdown(apart)}
     tables[args.text] = f"{report.to_text(df, notes=notes)}\n"
@@ -47,6 +55,23 @@ def _groups(results: Sequence[report.Result], df: pd.DataFrame) -> dict[str, lis
     """label -> its runs, by seed, in the order of the table."""
     ordered = sorted(results, key=lambda r: int(r.metrics["seed"]))
     return {str(row.label): [r for r in ordered if r.key == (row.dataset, row.backbone, row.method)] for row in df.itertuples()}
+
+
+def _against(groups: Mapping[str, Sequence[report.Result]], card: Mapping[str, Any], *, score: Score) -> list[against.Comparison]:
+    """Each run beside the numbers that papers print of it."""
+    settings, dataset, printed = card["about"].get("settings") or {}, card["dataset"], papers.load()
+    variant = datasets.variant(dataset, str(settings.get("variant", "")))
+    found = []
+    for label, group in groups.items():
+        about = [result.metrics for result in group]
+        if any((cell.run, cell.dataset) == (about[0]["method"], dataset) for cell in printed):
+            ours = against.estimates(map(_embeddings, group), scored=about, settings=score)
+            place = (dataset, variant, about[0]["backbone"])
+            validation = str(settings.get("validation", "clean"))
+            found.append(
+                against.against(label, ours, run=about[0]["method"], place=place, validation=validation, seeds=len(group), printed=printed)
+            )
+    return [*filter(None, found)]
 
 
 def _embeddings(result: report.Result) -> embeddings.Embeddings:

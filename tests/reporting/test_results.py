@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.config.schema import Score
 from pipeline.core import formatting
 from pipeline.evaluation import embeddings
-from pipeline.reporting import charts, examples, page, plots, seed_means
+from pipeline.reporting import against, charts, examples, page, plots, seed_means
 from pipeline.reporting import results as report
 from pipeline.reporting.galleries import Table
 from pipeline.stages import guarded
@@ -478,3 +478,18 @@ def test_the_stage_writes_all_five_files_and_prints_the_table(world, tmp_path, m
 def test_the_stage_says_in_one_line_what_is_missing(world, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match=r"^error: [^\n]*nothing/metrics\.json[^\n]*$"):
         stage(monkeypatch, world, tmp_path, tmp_path / "nothing")
+
+
+def test_the_page_has_what_papers_print_with_links_to_the_reasons(world):
+    results = load(world)
+    about = {"shown": (), "thumbnails": {}, "score": Score(), "card": facts()}
+    line = against.Line("vop", f"table 1 {EVIL}", "t2v", "R@1", "39.6", "41.0", "38.0 to 44.0", "inside")
+    found = [
+        against.Comparison("small", [line], {"ties": "Ranks."}),
+        against.Comparison("large", [], {}, "large is published with B, and this run is of A: not compared"),
+    ]
+    html = page.render(results, report.table(results), **about, against=found, root="../..")
+    assert "Against the paper" in html and EVIL not in html.split("<body>")[1].split('<h2 id="cost-title"')[0]
+    assert '<a href="../../docs/reproducing.md#ties">Ties.</a> Ranks.' in html and "<td>38.0 to 44.0</td><td>inside</td>" in html
+    assert "large is published with B, and this run is of A: not compared." in html
+    assert "Against the paper" not in page.render(results, report.table(results), **about)

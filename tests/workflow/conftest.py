@@ -74,6 +74,10 @@ def fresh(folder, *, warm=False):
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
         copy(ROOT / part, checkout.folder / part)
+    for file in ROOT.glob("papers/*/published.csv"):  # not what was run beside them
+        target = checkout.folder / file.relative_to(ROOT)
+        target.parent.mkdir(parents=True)
+        shutil.copy2(file, target)
     shutil.copy(Path(__file__).with_name("params.yaml"), checkout.folder)
     return checkout
 
