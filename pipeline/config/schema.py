@@ -19,7 +19,7 @@ from pipeline.core.layout import AUTO, CAPTIONS, CLIPS, FEATURES, FRAMES
 class Run:
     """The runs to make: each method on each dataset, with each seed."""
 
-    datasets: list[str] = MISSING  # `motion`, benchmarks (MSR-VTT, MSVD, LSMDC, DiDeMo, ActivityNet), and other names under `datasets`
+    datasets: list[str] = MISSING  # `motion`, benchmarks (docs/datasets.md), and other names under `datasets`
     methods: list[str] = MISSING  # names under `methods`; those that are not listed are checked and not run
     seeds: list[int] = MISSING  # of initialisation, order and captions drawn; one training each
 
