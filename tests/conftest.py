@@ -114,8 +114,8 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_xdist_auto_num_workers(config):  # noqa: ARG001
-    """One more than cores: what waits for a queue, or for a process that it has started, leaves its core to another."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than cores: what waits for a disk, a queue, or a process that it has started, leaves its core to another."""
+    return (os.cpu_count() or 1) + 2
 
 
 class ByFile(LoadScopeScheduling):
