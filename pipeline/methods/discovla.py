@@ -21,7 +21,7 @@ from pipeline.clip.tower import BlockHooks, BranchHook, Site, Tower
 from pipeline.methods import Shape
 from pipeline.methods.parts.bottleneck import Bottleneck
 from pipeline.methods.parts.heads import look, refuse_other_reads
-from pipeline.methods.parts.low_rank import Change, change_weights
+from pipeline.methods.parts.low_rank import Change, change_towers
 
 HIDDEN = float("-inf")
 
@@ -48,9 +48,7 @@ class DiscoVla:
     sees_time: ClassVar[bool] = False
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
-        towers = (clip.vision, clip.text)
-        change = partial(Change, rank=self.rank)
-        modules = nn.ModuleDict({tower.name: change_weights(tower, change, last_blocks=self.last_blocks) for tower in towers})
+        modules = change_towers(clip, partial(Change, rank=self.rank), last_blocks=self.last_blocks)
         self._check()
         refuse_other_reads(clip, "discovla")
         self._fuse(clip.vision, self.vision_layers, modules["vision"])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
 from pipeline.methods import Shape
-from pipeline.methods.parts.low_rank import Change, change_weights, check, rows_of, spread
+from pipeline.methods.parts.low_rank import Change, change_towers, check, rows_of, spread
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ class Dora:
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
         check("dora", self.targets, rank=self.rank)
         change = partial(Directed, rank=self.rank, scale=1.0 if self.alpha is None else self.alpha / self.rank)
-        towers = clip.vision, clip.text
-        return nn.ModuleDict({t.name: change_weights(t, change, targets=self.targets, last_blocks=self.last_blocks) for t in towers})
+        return change_towers(clip, change, targets=self.targets, last_blocks=self.last_blocks)
 
 
 class Directed(nn.Module):

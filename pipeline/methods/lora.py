@@ -15,7 +15,7 @@ from torch import nn
 
 from pipeline.clip import FrozenClip
 from pipeline.methods import Shape
-from pipeline.methods.parts.low_rank import Change, change_weights, check
+from pipeline.methods.parts.low_rank import Change, change_towers, check
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class Lora:
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
         check("lora", self.targets, rank=self.rank)
         change = partial(Change, rank=self.rank, scale=self._scale(), shared=self.shared)
-        towers = clip.vision, clip.text
-        return nn.ModuleDict({t.name: change_weights(t, change, targets=self.targets, last_blocks=self.last_blocks) for t in towers})
+        return change_towers(clip, change, targets=self.targets, last_blocks=self.last_blocks)
 
     def _scale(self) -> float:
         if self.alpha is None:

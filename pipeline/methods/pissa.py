@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pipeline.clip import FrozenClip
 from pipeline.clip.attention import LowRank
 from pipeline.methods import Shape
-from pipeline.methods.parts.low_rank import change_weights, check, spread
+from pipeline.methods.parts.low_rank import change_towers, check, spread
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ class Pissa:
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
         check("pissa", self.targets, rank=self.rank)
-        change, towers = partial(Principal, rank=self.rank), (clip.vision, clip.text)
-        return nn.ModuleDict({t.name: change_weights(t, change, targets=self.targets, last_blocks=self.last_blocks) for t in towers})
+        return change_towers(clip, partial(Principal, rank=self.rank), targets=self.targets, last_blocks=self.last_blocks)
 
 
 class Principal(LowRank):

@@ -21,7 +21,7 @@ from pipeline.clip.tower import BlockHooks, BranchHook, Flow, MaskHook, Site, To
 from pipeline.methods import Shape
 from pipeline.methods.parts.heads import projections, refuse_other_reads
 from pipeline.methods.parts.joined import in_one_row
-from pipeline.methods.parts.low_rank import Change, change_weights
+from pipeline.methods.parts.low_rank import Change, change_towers
 from pipeline.methods.parts.merging import merge, possible
 
 
@@ -59,9 +59,7 @@ class TempMe:
         return self.factors != [] and bool(self.positions or self.cross_percent or self.intra_percent)
 
     def attach(self, clip: FrozenClip, shape: Shape) -> nn.Module:
-        towers = (clip.vision, clip.text)
-        change = partial(Change, rank=self.rank)
-        modules = nn.ModuleDict({tower.name: change_weights(tower, change, last_blocks=self.last_blocks) for tower in towers})
+        modules = change_towers(clip, partial(Change, rank=self.rank), last_blocks=self.last_blocks)
         self._check()
         joins = self._joins(clip, shape.num_frames)
         if not (joins or self.image_merge):

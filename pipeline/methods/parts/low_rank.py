@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from pipeline.clip import FrozenClip
 from pipeline.clip.attention import LowRank
 from pipeline.clip.tower import Tower
 from pipeline.config.parse import choose
@@ -33,6 +34,12 @@ def change_weights(tower: Tower, make: Make, *, targets: Sequence[str] = FUSED, 
             changes[target] = hooks.weights[name] = make(block.get_parameter(name), chosen)
         layers[str(layer)] = changes
     return layers
+
+
+def change_towers(clip: FrozenClip, make: Make, *, targets: Sequence[str] = FUSED, last_blocks: int | None = None) -> nn.ModuleDict:
+    """The same of both towers, by their names."""
+    towers = clip.vision, clip.text
+    return nn.ModuleDict({tower.name: change_weights(tower, make, targets=targets, last_blocks=last_blocks) for tower in towers})
 
 
 def places(targets: Sequence[str]) -> dict[str, tuple[str, list[bool]]]:
