@@ -87,16 +87,17 @@ def _estimate(value: float, draws: "np.ndarray[Any, Any]", *, videos: int, setti
 
 def against(
     label: str,
-    ours: Mapping[tuple[str, str], Estimate],
+    seeds: Iterable[Embeddings],
     *,
+    scored: Sequence[Mapping[str, Any]],
+    settings: Score,
     run: str,
     place: tuple[str, str, str],
     validation: str,
-    seeds: int,
     printed: Sequence[Printed],
 ) -> Comparison | None:
-    """`run` against the papers that print it, None where none does. `place`: its dataset, variant ("" is the first) and backbone;
-    `validation`: of the dataset.
+    """`run` against the papers that print it, None where none does. `seeds`, `scored`, `settings`: as for `estimates`, which are made
+    where something is compared; `place`: its dataset, variant ("" is the first) and backbone; `validation`: of the dataset.
 
     Numbers of another backbone are not compared: then it says so.
     """
@@ -110,7 +111,8 @@ def against(
     if not same:
         others = ", ".join(sorted({cell.backbone for cell in known}))
         return Comparison(label, [], {}, f"{label} is published with {others}, and this run is of {backbone}: not compared")
-    return Comparison(label, _lines(same, ours), reasons(run, dataset, validation=validation, seeds=seeds, printed=same))
+    ours = estimates(seeds, scored=scored, settings=settings)
+    return Comparison(label, _lines(same, ours), reasons(run, dataset, validation=validation, seeds=len(scored), printed=same))
 
 
 def _lines(same: Sequence[Printed], ours: Mapping[tuple[str, str], Estimate]) -> list[Line]:

@@ -54,10 +54,10 @@ def _paper(args: argparse.Namespace) -> None:
     found = []
     for name in [args.a] if args.a else [run for run in params.run.methods if run in known and any(base.glob(f"{run}/*/metrics.json"))]:
         seeds = _seeds(args, base, (name,))
-        made = [embeddings.load(base / name / str(seed) / "embeddings.h5")[0] for seed in seeds]
-        ours = against.estimates(made, scored=[load(base / name / str(seed)).metrics for seed in seeds], settings=settings)
+        made = (embeddings.load(base / name / str(seed) / "embeddings.h5")[0] for seed in seeds)
+        ours: dict[str, Any] = {"scored": [load(base / name / str(seed)).metrics for seed in seeds], "settings": settings}
         place = (dataset, datasets.variant(dataset, entry.variant), backbone)
-        found.append(against.against(name, ours, run=name, place=place, validation=entry.validation, seeds=len(seeds), printed=printed))
+        found.append(against.against(name, made, **ours, run=name, place=place, validation=entry.validation, printed=printed))
     compared = [one for one in found if one]
     if not any(one.lines for one in compared):
         said = (

@@ -60,17 +60,13 @@ def _groups(results: Sequence[report.Result], df: pd.DataFrame) -> dict[str, lis
 def _against(groups: Mapping[str, Sequence[report.Result]], card: Mapping[str, Any], *, score: Score) -> list[against.Comparison]:
     """Each run beside the numbers that papers print of it."""
     settings, dataset, printed = card["about"].get("settings") or {}, card["dataset"], papers.load()
-    variant = datasets.variant(dataset, str(settings.get("variant", "")))
+    variant, validation = datasets.variant(dataset, str(settings.get("variant", ""))), str(settings.get("validation", "clean"))
     found = []
     for label, group in groups.items():
-        about = [result.metrics for result in group]
-        if any((cell.run, cell.dataset) == (about[0]["method"], dataset) for cell in printed):
-            ours = against.estimates(map(_embeddings, group), scored=about, settings=score)
-            place = (dataset, variant, about[0]["backbone"])
-            validation = str(settings.get("validation", "clean"))
-            found.append(
-                against.against(label, ours, run=about[0]["method"], place=place, validation=validation, seeds=len(group), printed=printed)
-            )
+        ours: dict[str, Any] = {"scored": [result.metrics for result in group], "settings": score}
+        run, place = group[0].metrics["method"], (dataset, variant, group[0].metrics["backbone"])
+        embedded = map(_embeddings, group)
+        found.append(against.against(label, embedded, **ours, run=run, place=place, validation=validation, printed=printed))
     return [*filter(None, found)]
 
 
