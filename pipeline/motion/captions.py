@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.motion.scene import KINDS, MOVES, RESIZED, Scene, Thing, pick, state
+from pipeline.motion.scene import KINDS, MOVES, RESIZED, Scene, State, Thing, pick, state
 
 WAYS = {"left": ("to the left", "left"), "right": ("to the right", "right"), "up": ("up", "to the top"), "down": ("down", "to the bottom")}
 MOVING = ("moves", "slides", "drifts", "goes")
@@ -64,11 +64,11 @@ def still_caption(scene: Scene, u: float, rng: np.random.Generator) -> str:
 
 
 def placed_caption(scene: Scene, u: float, rng: np.random.Generator) -> str:
-    """A caption of the picture at time u with no more than colours, shapes and places: often the place alone tells two pictures apart."""
+    """A caption of the picture at time u with looks and places, but no sizes: often the place alone tells two pictures apart."""
     parts = []
     for thing in scene.things:
         now = state(thing, u)
-        words = [pick(rng, ("a", "the")), _colour(thing, u), thing.shape, _place(now.x, now.y)]
+        words = [pick(rng, ("a", "the")), _faint(now), _colour(thing, u), thing.shape, _place(now.x, now.y)]
         parts.append(" ".join(word for word in words if word))
     return pick(rng, (" and ", " with ")).join(parts)
 
@@ -76,13 +76,16 @@ def placed_caption(scene: Scene, u: float, rng: np.random.Generator) -> str:
 def _still_part(thing: Thing, u: float, rng: np.random.Generator) -> str:
     now = state(thing, u)
     size = "small" if now.radius < 0.1 else "big" if now.radius > 0.14 else ""
-    faint = "faint" if now.alpha < 0.35 else ""
-    words = [pick(rng, ("a", "the")), size if rng.random() < 0.6 else "", faint, _colour(thing, u), thing.shape]
+    words = [pick(rng, ("a", "the")), size if rng.random() < 0.6 else "", _faint(now), _colour(thing, u), thing.shape]
     text = " ".join(word for word in words if word)
     if u > TOLD_FROM and rng.random() < 0.7:
         place = f" {_place(now.x, now.y)}" if rng.random() < 0.3 else ""
         return f"{_told(words, thing)}{place} {deed(thing, rng)}"
     return f"{text} {_place(now.x, now.y)}" if rng.random() < 0.7 else text
+
+
+def _faint(now: State) -> str:
+    return "faint" if now.alpha < 0.35 else ""
 
 
 def _colour(thing: Thing, u: float) -> str:

@@ -142,7 +142,7 @@ def test_each_kind_of_file_holds_what_it_claims_and_transcodes_upright(tmp_path,
 
 
 def test_still_captions_hold_the_verbs_of_the_clips_and_only_the_end_of_a_scene_is_told():
-    texts = _piece(0, 0)[1]
+    texts = _piece(0, 0, first=0)[1]
     assert any("moves to the left" in text or "slides left" in text or "drifts left" in text for text in texts)
     rng = np.random.default_rng(0)
     chosen = scene.Scene((scene.Thing("star", "red", "big", "left", 0.5, 0.5),), ("light", 0))
@@ -153,8 +153,10 @@ def test_still_captions_hold_the_verbs_of_the_clips_and_only_the_end_of_a_scene_
     assert [text for text in late if any(verb in text for verb in verbs)]
 
 
-def test_a_placed_caption_tells_colour_shape_and_place_alone():
+def test_a_placed_caption_tells_looks_and_place_but_no_size_and_no_deed():
     rng = np.random.default_rng(0)
+    fading = scene.Scene((scene.Thing("star", "red", "big", "fade out", 0.5, 0.5),), ("light", 0))
+    assert {captions.placed_caption(fading, 1.0, rng) for _ in range(20)} == {f"{a} faint red star in the middle" for a in ("a", "the")}
     things = (scene.Thing("star", "red", "big", "left", 0.5, 0.5), scene.Thing("circle", "green", "small", "recolour", 0.2, 0.8, "blue"))
     for u, told in {
         0.0: ("red star on the right", "green circle at the bottom left"),
