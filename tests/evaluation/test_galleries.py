@@ -11,7 +11,7 @@ from pipeline.config.schema import Gallery, Score
 from pipeline.evaluation.embeddings import Embeddings, save
 from pipeline.evaluation.galleries import blocks, ids
 from pipeline.evaluation.score import gallery_hash, score
-from pipeline.reporting import galleries
+from pipeline.reporting import apart, galleries
 from pipeline.reporting.results import Result
 from pipeline.stages import score as stage
 
@@ -110,7 +110,7 @@ def test_each_gallery_has_a_table_of_its_own_and_other_lists_are_not_put_into_it
     assert (
         one["list_hash"][:12] in table.about and one["gallery_hash"][:12] in table.about and table.rows[0][1] == f"{one['t2v']['R1']:.1f}"
     )
-    assert "## utd" in galleries.to_markdown([table]) and galleries.to_markdown([]) == ""
+    assert "## Another gallery: utd" in apart.to_markdown([table]) and apart.to_markdown([]) == ""
     for mixed in (result("vop", one) | result("lora", other), result("vop", one) | {"lora": [Result(None, {}, {}, {})]}):
         with pytest.raises(ValueError, match="was not scored on the same gallery 'utd'"):
             galleries.tables(mixed)
