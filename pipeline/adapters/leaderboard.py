@@ -6,6 +6,7 @@ T frames, E embedding, H x W pixels.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,17 +82,16 @@ class Model:
         own = self.frames
         pictures = (Image.fromarray(picture) for picture in video.permute(0, 2, 3, 1).numpy())
         made = [square(picture, own.size, resize=own.resize, interpolation=own.interpolation) for picture in pictures]
-        return np.stack(made).transpose(0, 3, 1, 2)
+        return np.stack([np.asarray(picture) for picture in made]).transpose(0, 3, 1, 2)
 
 
 def module() -> ModuleType:
     """mteb. ValueError that says how to get it where it is not installed."""
     try:
-        import mteb
-        import mteb.models.modality_collators
+        import_module("mteb.models.modality_collators")
+        return import_module("mteb")
     except ImportError as error:
         raise ValueError(f"mteb cannot be imported ({error}); type: pip install 'petl-vtr[mteb]', or: pip install 'mteb[video]'") from error
-    return mteb
 
 
 def in_domain(task: str, dataset: str) -> bool:
