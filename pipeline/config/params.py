@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config import protocols, recipes, registry
 from pipeline.config.dataset import Dataset
 from pipeline.config.parse import parse, refuse_unknown, shown
-from pipeline.config.resolve import EXTRA, of_recipe, train_of
+from pipeline.config.resolve import EXTRA, of_recipe, tested, train_of
 from pipeline.config.schema import Params
 
 FILE = Path("params.yaml")
@@ -28,9 +28,10 @@ def check(values: Mapping[str, Any], *, where: str = "params.yaml") -> Params:
     params = parse(Params, protocols.fill(values, where=where), where=where)
     for name, entry in params.datasets.items():
         _refuse_contradictions(name, entry, where=where)
-    for kind, wanted, known in (("datasets", params.run.datasets, params.datasets), ("methods", params.run.methods, params.methods)):
-        for name in wanted:
-            refuse_unknown(name, list(known), what=f"{where}: run.{kind} names", there=f"{kind} has entries for")
+    for key, kind in (("datasets", "datasets"), ("transfer", "datasets"), ("methods", "methods")):
+        for name in getattr(params.run, key):
+            refuse_unknown(name, list(getattr(params, kind)), what=f"{where}: run.{key} names", there=f"{kind} has entries for")
+    _refuse_transfer(params, where=where)
     if params.method:
         refuse_unknown(params.method, params.run.methods, what=f"{where}: method is", there="run.methods has")
     for name in params.methods:
@@ -90,6 +91,22 @@ def _refuse_other_dataset(params: Params, name: str, dataset: str, *, where: str
             raise ValueError(
                 f"{where}: datasets.{dataset}.{key} is {has[key]}, but {recipes.place(name)} was made with {value}; "
                 f"set datasets.{dataset}.{key}: {value}, or run it from another params.yaml"
+            )
+
+
+def _refuse_transfer(params: Params, *, where: str) -> None:
+    """Tests that have nothing to be told against, or that nothing was trained for."""
+    place, wanted = f"{where}: run.transfer", params.run.transfer
+    if wanted and registry.PLAIN not in params.run.methods:
+        raise ValueError(f"{place}: what a training has kept is told against {registry.PLAIN}; add it to run.methods")
+    if wanted and not any(tested(params, name) for name in params.run.datasets):
+        raise ValueError(f"{place} names no other dataset than run.datasets, {', '.join(wanted)}; name one that is not trained on")
+    for own, other in [(name, other) for name in params.run.datasets for other in tested(params, name)]:
+        one, two = (recipes.flat({key: asdict(params.datasets[name])[key] for key in ("frames", "words")}) for name in (own, other))
+        if key := next((key for key in one if one[key] != two[key]), ""):
+            raise ValueError(
+                f"{place}: datasets.{other}.{key} is {two[key]} and datasets.{own}.{key} {one[key]}; what was trained on one is tested on "
+                "the other with the same frames and words: set them alike"
             )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 FOLDER = Path(__file__).parents[1] / "methods"
 DATASETS = Path(__file__).parents[1] / "datasets"
 CLIP = Path(__file__).parents[1] / "clip"
+PLAIN = "zero_shot"  # the method that attaches nothing: CLIP as it is
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pipeline.config import recipes
 from pipeline.config.dataset import ClipFormat
 from pipeline.config.parse import parse
 from pipeline.config.schema import Params, Score, Train
-from pipeline.config.settings import Annotate, Card, Download, Features, Sampling, Splits, Training
+from pipeline.config.settings import Annotate, Card, Download, Features, Sampling, Splits, Training, Transfer
 
 T = TypeVar("T")
 EXTRA = "captions_extra"  # of a run: files by dataset; of its method: whether it reads them
@@ -32,6 +32,16 @@ def train_of(params: Params, name: str, dataset: str | None = None, *, where: st
 def seeds_of(params: Params, name: str) -> list[int]:
     """The seeds of one run: its own, or those of all."""
     return params.methods[name].seeds or params.run.seeds
+
+
+def tested(params: Params, dataset: str) -> list[str]:
+    """The other datasets that what was trained on this one is tested on."""
+    return [name for name in dict.fromkeys(params.run.transfer) if name != dataset]
+
+
+def read(params: Params) -> list[str]:
+    """The datasets that are read at all: those that are trained on, then those that are tested on alone."""
+    return list(dict.fromkeys([*params.run.datasets, *params.run.transfer]))
 
 
 def config_of(params: Params, name: str, dataset: str | None = None) -> dict[str, Any]:
@@ -107,9 +117,14 @@ def card(params: Params, dataset: str) -> Card:
 
 
 def score(params: Params, dataset: str) -> Score:
-    """The galleries are those of one dataset."""
+    """The galleries are those of one dataset; what needs more than a query and the gallery has a rule of its own."""
     own = {name: gallery for name, gallery in (params.score.galleries or {}).items() if gallery.dataset == dataset}
-    return replace(params.score, galleries=own or None)
+    return replace(params.score, galleries=own or None, transductive=False)
+
+
+def transfer(params: Params) -> Transfer:
+    """Galleries are those of a dataset's own test."""
+    return Transfer(backbone=params.backbone, score=replace(params.score, galleries=None, transductive=False))
 
 
 def _part(schema: type[T], values: object, **others: Any) -> T:

@@ -22,6 +22,7 @@ class Run:
     datasets: list[str] = MISSING  # `motion`, benchmarks (docs/datasets.md), and other names under `datasets`
     methods: list[str] = MISSING  # names under `methods`; those that are not listed are checked and not run
     seeds: list[int] = MISSING  # of initialisation, order and captions drawn; one training each
+    transfer: list[str] = field(default_factory=list)  # more datasets that each run is tested on, without training (docs/protocol.md)
 
 
 @dataclass
@@ -183,6 +184,7 @@ class Score:
     bootstrap: int = limited(2000, least=1)  # resamples of whole test videos with their captions
     confidence: float = 0.95  # share of the resamples that an interval holds, between 0 and 1
     seed: int = 0  # of the resamples
+    transductive: bool = field(default=False, metadata=LATER)  # dual softmax and querybank in a section of their own (docs/protocol.md)
     galleries: dict[str, Gallery] | None = field(default=None, metadata=LATER)  # parts of test sets, by names of yours; none: the whole
 
 

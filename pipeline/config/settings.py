@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pipeline.config.dataset import ClipFormat, Dataset, Frames, Missing, Motion, Own
 from pipeline.config.parse import limited, parse, stated
-from pipeline.config.schema import Backbone, Cache, Search, Train
+from pipeline.config.schema import Backbone, Cache, Score, Search, Train
 
 T = TypeVar("T")
 
@@ -88,6 +88,14 @@ class Card:
     dataset: Dataset
     backbone: str
     tokenizer: str = ""
+
+
+@dataclass
+class Transfer:
+    """Of rule transfer."""
+
+    backbone: Backbone
+    score: Score
 
 
 def text(part: Any) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.config.settings import Annotate, Download
+from pipeline.core import textfile
 from pipeline.core.layout import SPLITS
 from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.rows import Caption, Video
@@ -72,7 +73,7 @@ def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.D
     base = address(SOURCES, "videos", settings)
     videos, captions = [], []
     for split in SPLITS:
-        names = {file_key(official): official for official in reading.lines(reading.need(raw, f"{split}_list.txt"))}
+        names = {file_key(official): official for official in textfile.lines(reading.need(raw, f"{split}_list.txt"))}
         texts = _descriptions(raw, split, names, merged=settings.variant == "merged", name=name)
         if settings.counts != "assert":  # a copy of the annotations that lacks some
             names = {key: official for key, official in names.items() if texts[key]}
@@ -116,7 +117,7 @@ def _published(raw: Path, split: str) -> list[tuple[str, str]]:
 
 def _by_id(path: Path | None, *, last: bool = False) -> dict[str, str]:
     """First cell -> second or `last` cell of a file with tabs between. The hashes are used as they are: they lack leading zeros."""
-    cells = [line.split() for line in reading.lines(path)] if path else []
+    cells = [line.split() for line in textfile.lines(path)] if path else []
     return {row[0]: row[-1 if last else 1] for row in cells if len(row) > 1 and row[0].isdigit()}
 
 

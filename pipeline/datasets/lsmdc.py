@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.config.settings import Annotate, Download
+from pipeline.core import textfile
 from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.matching import stem
 from pipeline.datasets.annotations.rows import Caption, Video
@@ -134,5 +135,5 @@ def _film(clip: str) -> str:
 def _links(raw: Path, settings: Annotate) -> dict[str, str]:
     """Where each clip can be fetched, on the mirror if there is one."""
     base = address(SOURCES, "videos", settings)
-    urls = [url for file in LINKS for url in reading.lines(reading.need(raw, file, hint="or set datasets.lsmdc.videos to a folder"))]
+    urls = [url for file in LINKS for url in textfile.lines(reading.need(raw, file, hint="or set datasets.lsmdc.videos to a folder"))]
     return {file_key(url.rsplit("/", 1)[-1]): url.replace(BASE, base) for url in urls}

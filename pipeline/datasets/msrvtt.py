@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.config.settings import Annotate, Download
+from pipeline.core import textfile
 from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.matching import stem
 from pipeline.datasets.annotations.rows import BOTH, Caption, Video
@@ -158,7 +159,7 @@ def _split(raw: Path, variant: str, videos: dict[str, dict[str, Any]], name: str
     if variant == "full":
         return {video: [] for video in official["test"]}, official["train"] + official["validate"]
     if variant == "1kB":
-        test, train = (reading.lines(reading.need(raw, f"{split}_list_miech.txt")) for split in ("test", "train"))
+        test, train = (textfile.lines(reading.need(raw, f"{split}_list_miech.txt")) for split in ("test", "train"))
         _refuse_strangers(videos, test + train, name)
         return {video: [] for video in test}, train
     chosen = _one_sentence(reading.need(raw, CSVS[0]), name)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.config.settings import Annotate, Download
+from pipeline.core import textfile
 from pipeline.core.layout import SPLITS
 from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.matching import stem
@@ -72,7 +73,7 @@ def expected(settings: Annotate) -> dict[str, tuple[int | None, int | None]]:
 
 def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     sentences = _sentences(reading.need(raw, *CAPTIONS))
-    home = [(clip, split) for split, file in zip(SPLITS, LISTS, strict=True) for clip in reading.lines(reading.need(raw, file))]
+    home = [(clip, split) for split, file in zip(SPLITS, LISTS, strict=True) for clip in textfile.lines(reading.need(raw, file))]
     rows.refuse(name, "clips of a list have no captions", [clip for clip, _ in home if clip not in sentences])
     rows.refuse(name, "clips have captions and are in no list", sorted(sentences.keys() - {clip for clip, _ in home}))
     captions = [Caption(clip, f"{clip}#{order}", order, text, split) for clip, split in home for order, text in enumerate(sentences[clip])]

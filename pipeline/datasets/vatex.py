@@ -15,6 +15,7 @@ import pandas as pd
 
 from pipeline.config.schema import Params
 from pipeline.config.settings import Annotate, Download
+from pipeline.core import textfile
 from pipeline.core.layout import SPLITS
 from pipeline.datasets.annotations import reading, rows
 from pipeline.datasets.annotations.letters import blank
@@ -95,7 +96,7 @@ def _listed(raw: Path, train: Collection[str], test: Collection[str], name: str)
 
 def _clips(path: Path) -> list[str]:
     """The names in a list, which may have an ending; what stands behind a blank is not theirs."""
-    return [stem(line.split()[0]) for line in reading.lines(path)]
+    return [stem(line.split()[0]) for line in textfile.lines(path)]
 
 
 def _published(path: Path, language: str, name: str) -> dict[str, list[str]]:

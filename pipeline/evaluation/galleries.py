@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.schema import Gallery, Score
+from pipeline.core import textfile
 from pipeline.evaluation.embeddings import Embeddings
 from pipeline.evaluation.score import score
 
@@ -46,11 +47,11 @@ def ids(file: Path, *, part: str = "") -> list[str]:
     """The ids in a list. ValueError for a file of another form, a `part` that it has not, and one that must be named."""
     if not file.is_file():
         raise ValueError(f"there is no list of videos {str(file)!r}")
-    text = file.read_text(encoding="utf-8-sig")
+    text = textfile.text(file)
     if not text.lstrip().startswith(("{", "[")):
         if part:
             raise ValueError(f"{file} has an id a line, and no part {part!r}; leave `part` out")
-        return _checked([line.strip() for line in text.splitlines() if line.strip()], file)
+        return _checked(textfile.lines(file), file)
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -108,7 +109,9 @@ def _places(listed: list[str], known: list[str], missing: Collection[str], *, pl
 
 
 def _names(entry: str) -> Iterator[str]:
-    """What a video may be called here that a list calls `entry`: with ActivityNet's `v_` or not, and without what follows a dot or bar."""
-    for name in (entry, entry.removeprefix("v_")):
+    """What a video may be called here that a list calls `entry`: with ActivityNet's `v_` or not, without what follows a dot or bar, and
+    without its folder, which LSMDC's and others' files are in."""
+    own = entry.rpartition("/")[2]
+    for name in dict.fromkeys((entry, own, own.removeprefix("v_"))):
         yield name
         yield from (name[: bar.start()] for bar in reversed([*re.finditer(r"[._]", name)]) if bar.start())

@@ -1,6 +1,8 @@
 """Embeddings -> the metrics file: a pure function."""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from pipeline.evaluation import metrics, ranks, small
 from pipeline.evaluation.embeddings import Embeddings
 from pipeline.evaluation.ranks import Integers
 from pipeline.evaluation.validation import similarities, twin_scores
+
+INTERVALS = ("bootstrap", "confidence", "seed")  # settings that the numbers of every gallery hang on
 
 
 def score(made: Embeddings, *, settings: Score, asked: NDArray[np.bool_] | None = None) -> dict[str, Any]:
@@ -36,6 +40,13 @@ def score(made: Embeddings, *, settings: Score, asked: NDArray[np.bool_] | None 
         "v2t_captions": metrics.summary(v2c.of(videos), videos, **interval),
         "probe": probe(made, videos, **interval),
     }
+
+
+def described(made: Embeddings, about: Mapping[str, str | int], *, settings: Score, missing_hash: str) -> dict[str, Any]:
+    """`score` with what was scored, as the attributes of the embeddings say it: a whole metrics file, but for other galleries."""
+    said, numbers = dict(about), {key: value for key, value in vars(settings).items() if key in INTERVALS}
+    named = {"method": said.pop("run"), "inputs": json.loads(str(said.pop("inputs")))}
+    return score(made, settings=settings) | {"score": numbers, **named, **said, "missing_hash": missing_hash}
 
 
 def probe(made: Embeddings, asked: Integers, **interval: Any) -> dict[str, Any] | None:

@@ -1,11 +1,11 @@
 """Tables of the parts of a test set that others rank: one for each, never in one with the whole or with each other."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from pipeline.core.formatting import markdown, tenth
+from pipeline.core.formatting import tenth
+from pipeline.reporting.apart import Table
 from pipeline.reporting.results import Result
 
 RANKED = {
@@ -15,24 +15,10 @@ RANKED = {
 HEAD = ("Method", "R@1", "R@5", "R@10", "MdR", "v2t R@1", "R-Sum", "Probe")
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under HEAD, means over seeds. `about`: what was ranked, with the hash of its list and of the ranking task."""
-
-    name: str
-    about: str
-    rows: Sequence[Sequence[str]]
-
-
 def tables(groups: Mapping[str, Sequence[Result]]) -> list[Table]:
     """One table a named gallery, of the methods `groups` (label -> runs). ValueError where the runs did not rank the same."""
     names = dict.fromkeys(name for runs in groups.values() for run in runs for name in run.metrics.get("galleries", {}))
     return [_table(name, groups) for name in names]
-
-
-def to_markdown(found: Sequence[Table]) -> str:
-    """The tables as Markdown, each under its name."""
-    return "".join(f"\n## {table.name}\n\n{table.about}\n\n{markdown(HEAD, table.rows, right=True)}" for table in found)
 
 
 def _table(name: str, groups: Mapping[str, Sequence[Result]]) -> Table:
@@ -46,7 +32,7 @@ def _table(name: str, groups: Mapping[str, Sequence[Result]]) -> Table:
                 raise ValueError(f"{run.folder} was not scored on the same gallery {name!r} as other runs; score all of them again")
             blocks.setdefault(label, []).append(block)
     assert first is not None, "the name is of a run"
-    return Table(name, _about(first), [_row(label, found) for label, found in blocks.items()])
+    return Table(f"Another gallery: {name}", _about(first), HEAD, [_row(label, found) for label, found in blocks.items()])
 
 
 def _task(block: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -56,7 +42,8 @@ def _task(block: Mapping[str, Any]) -> tuple[Any, ...]:
 def _about(block: Mapping[str, Any]) -> str:
     said = RANKED[block["ranked"]].format(asked=block["listed"] - block["missing"], gallery=block["gallery"])
     lost = f", {block['missing']:,} more have no clip" if block["missing"] else ""
-    return f"{said}{lost}; {block['queries']:,} captions ask (list {block['list_hash'][:12]}, gallery {block['gallery_hash'][:12]})."
+    hashes = f"list {block['list_hash'][:12]}, gallery {block['gallery_hash'][:12]}"
+    return f"Not comparable with the table above: {said}{lost}; {block['queries']:,} captions ask ({hashes}). Means over seeds."
 
 
 def _row(label: str, blocks: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -18,10 +18,10 @@ from pipeline.core.formatting import count
 from pipeline.core.layout import SPLITS
 from pipeline.reporting import actions, noise, plots
 from pipeline.reporting.against import PAGE, Comparison
+from pipeline.reporting.apart import Table
 from pipeline.reporting.card import text as card_text
 from pipeline.reporting.charts import COLOURS, curves, histograms, scatter, styles
 from pipeline.reporting.examples import FRAMES, Example
-from pipeline.reporting.galleries import HEAD, Table
 from pipeline.reporting.results import COLUMNS, Column, Result, cell, warnings
 
 
@@ -40,7 +40,7 @@ def render(
 ) -> str:
     """The page. `df` is the `report.table` of `results`; `thumbnails` maps video ids to data URIs; `score` is how intervals were
     made, None if it is not known; `card` the facts of the dataset (`pipeline.reporting.card.facts`); `marked` the best methods of each
-    column that was tested (`pipeline.reporting.noise.alike`), without which no metric has a best one; `apart` the other galleries;
+    column that was tested (`pipeline.reporting.noise.alike`), without which no metric has a best one; `apart` the tables of their own;
     `against` the runs that papers print; `root` the checkout as seen from the page, for links to docs/.
 
     ValueError for results of several datasets, and for a card of another dataset or of other missing videos.
@@ -61,7 +61,7 @@ def render(
         named=len(df) == 1 or len(marked.get("t2v_R1", [])) < len(df),
         head=df.iloc[0], best=df.loc[df["t2v_R1"].idxmax()], runs=len(results), score=score,
         columns=COLUMNS, groups=_groups(), rows=_rows(df, marked), scatter=scatter(plots.points(df)),
-        apart=apart, apart_head=HEAD, panels=curves(plots.curves(runs)), epochs=_epochs(results),
+        apart=apart, panels=curves(plots.curves(runs)), epochs=_epochs(results),
         styles={label: (i % COLOURS, i // COLOURS % 3) for label, i in styles(df).items()}, examples=shown,
         thumbnails=thumbnails, number=number, aspects=aspects, frames=FRAMES, count=count, data=_dataset(card),
         against=against, explained=f"{root}/{PAGE}", actions=actions.table(runs),

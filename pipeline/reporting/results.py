@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.config.registry import PLAIN
 from pipeline.core.files import read_json
 from pipeline.core.formatting import count, giga, markdown, significant, size, tenth
 from pipeline.evaluation import small
@@ -96,7 +97,7 @@ def table(results: Sequence[Result]) -> pd.DataFrame:
     mutual = {key for key, group in groups.items() if any(_sees_batch(result) for result in group)}
     keys = zip(rows["dataset"], rows["backbone"], rows["method"], strict=True)
     rows.insert(3, "label", [m + f" ({b})" * several + BY_BATCH * ((d, b, m) in mutual) for d, b, m in keys])
-    rows["zero"] = rows["method"] != "zero_shot"
+    rows["zero"] = rows["method"] != PLAIN
     return rows.sort_values(["dataset", "zero", "trainable", "label"], ignore_index=True).drop(columns="zero")
 
 

@@ -31,6 +31,7 @@ from pipeline.rules import (
     protected,
     resources as demand,
     slurm,
+    transfer,
 )
 from pipeline.video.command import recipe
 
@@ -51,7 +52,7 @@ try:
     OWN = {
         name: folder.parts(entry, name)
         for name, entry in PARAMS.datasets.items()
-        if entry.captions and name in PARAMS.run.datasets
+        if entry.captions and name in resolve.read(PARAMS)
     }
     COUNTS = {
         name: (
@@ -59,12 +60,13 @@ try:
             if name in OWN
             else datasets.load(name, PARAMS.datasets[name]).count(PARAMS, name)
         )
-        for name in PARAMS.run.datasets
+        for name in resolve.read(PARAMS)
     }
     if "DVC_STAGE" in os.environ:
         datasets.refuse_sharing(PARAMS)
         links.refuse()
         pretrained.refuse(PARAMS.backbone.name)
+        transfer.refuse(PARAMS)
     CHOICES = plan.choices(PARAMS)
     if workflow.is_main_process:
         SITE = slurm.read_site(slurm.PROFILE / "site.yaml", os.environ)
@@ -121,7 +123,7 @@ def compare_contents():
     """Read what has a new time, before anything is planned: raw files and your own videos. Jobs find it written down."""
     for name, videos in OWN.items():
         KNOWN.of(folder.files(PARAMS.datasets[name], videos))
-    for raw in map(layout.raw, PARAMS.run.datasets):
+    for raw in map(layout.raw, resolve.read(PARAMS)):
         if other := contents.settle(Path(raw), Path(f"{raw}.sha256")):
             logger.warning(
                 f"{raw}: not what {raw}.sha256 says, and made again is what hangs on it: {len(other)} files, {other[0]} first."
@@ -134,6 +136,7 @@ if workflow.is_main_process:
 
 wildcard_constraints:
     dataset="|".join(map(re.escape, PARAMS.datasets)),
+    tested="|".join(map(re.escape, PARAMS.datasets)),
     run="|".join(map(re.escape, PARAMS.methods)),
     seed=r"\d+",
     split="|".join(layout.SPLITS),

@@ -148,8 +148,39 @@ rule splits:
         " --out {params.folder} 2>&1 | tee {log}"
 
 
+# What training has seen of another dataset's test set: told on the card, and refused where it would be tested.
+rule seen:
+    input:
+        trained=expand(
+            "work/{{dataset}}/{split}/{table}.parquet",
+            split=("train", "val"),
+            table=("videos", "captions"),
+        ),
+        tested=expand(
+            "work/{{tested}}/test/{table}.parquet", table=("videos", "captions")
+        ),
+        code=sources("pipeline.stages.seen"),
+    output:
+        facts="work/{dataset}/seen/{tested}.json",
+        exclude="work/{dataset}/seen/{tested}.tsv",
+    log:
+        "logs/seen/{dataset}.{tested}.log",
+    benchmark:
+        "logs/seen/{dataset}.{tested}.tsv"
+    localrule: True
+    conda:
+        CONDA
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    shell:
+        "python -m pipeline.stages.seen --dataset {wildcards.dataset} --trained {input.trained} --tested {input.tested}"
+        " --facts {output.facts} --exclude {output.exclude} 2>&1 | tee {log}"
+
+
 rule card:
     input:
+        seen=seen_files,
         videos="data/{dataset}/videos.parquet",
         captions="data/{dataset}/captions.parquet",
         about="data/{dataset}/about.json",
@@ -179,7 +210,7 @@ rule card:
     shell:
         "python -m pipeline.stages.card --dataset {wildcards.dataset} --videos {input.videos} --captions {input.captions}"
         " --transcoded {params.table} --missing {input.missing} --splits {input.splits} --about {input.about}"
-        " --settings {params.settings:q} --card {output.card} --facts {output.facts} 2>&1 | tee {log}"
+        " --seen {input.seen} --settings {params.settings:q} --card {output.card} --facts {output.facts} 2>&1 | tee {log}"
 
 
 rule frames:

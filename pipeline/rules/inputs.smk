@@ -189,6 +189,39 @@ def finished_runs(wildcards):
     ]
 
 
+def seen_files(wildcards):
+    """What training on a dataset has seen of those that it is tested on besides."""
+    return expand(
+        "work/{dataset}/seen/{tested}.json",
+        dataset=wildcards.dataset,
+        tested=resolve.tested(PARAMS, wildcards.dataset),
+    )
+
+
+def transfers(wildcards):
+    """The tests of all seeds of a run on other datasets."""
+    return expand(
+        "{run}/transfer/{tested}.json",
+        run=runs_of(wildcards),
+        tested=resolve.tested(PARAMS, wildcards.dataset),
+    )
+
+
+def matrix(wildcards):
+    """What was measured of all runs on all datasets, where one dataset's runs are tested on another."""
+    return expand(
+        "metrics/{dataset}/{run}.json",
+        dataset=PARAMS.run.datasets if PARAMS.run.transfer else [],
+        run=PARAMS.run.methods,
+    )
+
+
+def transductive_files(wildcards):
+    """Scores of a track of their own, where params.yaml asks for them."""
+    runs = finished_runs(wildcards) if PARAMS.score.transductive else []
+    return [f"{folder}/transductive.json" for folder in runs]
+
+
 # The first seed of the selected method, whose learning curves are shown.
 SELECTED = (
     folders(PARAMS.run.datasets[0], PARAMS.method)[0] if PARAMS.method else "runs"

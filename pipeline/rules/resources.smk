@@ -51,6 +51,11 @@ def features_seconds(wildcards):
     return demand.features(videos_of(wildcards), share=pixels(wildcards), gpu=GPU > 0)
 
 
+def transfer_seconds(wildcards):
+    """Of embedding another dataset, as if it were whole."""
+    return features_seconds(type(wildcards)(fromdict={"dataset": wildcards.tested}))
+
+
 def cpus(threads, processes=1):
     """Cores of a job on a cluster, where `threads` would be cut to the cores of the login node."""
     return demand.cpus(threads, MACHINE.workers, gpu=GPU, processes=processes)

@@ -137,8 +137,44 @@ rule score:
         " --settings {params.settings:q} --metrics {output.metrics} 2>&1 | tee {log}"
 
 
+# The test set of another dataset, untrained: its frames, as the adapter was trained to see them.
+rule transfer:
+    input:
+        videos="work/{tested}/test/frames.h5",
+        captions="work/{tested}/test/captions.parquet",
+        missing="work/{tested}/missing.tsv",
+        seen="work/{dataset}/seen/{tested}.json",
+        adapter=f"{RUN}/adapter.safetensors",
+        weights=backbone_weights,
+        code=sources("pipeline.stages.transfer"),
+        method=method_code,
+    output:
+        metrics=f"{RUN}/transfer/{{tested}}.json",
+    log:
+        "logs/transfer/{dataset}.{run}.{seed}.{tested}.log",
+    benchmark:
+        "logs/transfer/{dataset}.{run}.{seed}.{tested}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=runtime(transfer_seconds),
+        gpu=GPU,
+        cpus_per_task=cpus(1),
+        workers=MACHINE.workers,
+    params:
+        settings=settings.text(resolve.transfer(PARAMS)),
+        device=PARAMS.device,
+    shell:
+        "python -m pipeline.stages.transfer --videos {input.videos} --captions {input.captions} --adapter {input.adapter} --tested {wildcards.tested}"
+        " --missing {input.missing} --seen {input.seen} --settings {params.settings:q} --device {params.device} --threads {threads}"
+        " --workers {resources.workers} --metrics {output.metrics} 2>&1 | tee {log}"
+
+
 rule evaluate:
     input:
+        transfer=transfers,
         results=run_files("metrics.json", "cost.json", "train.json"),
         code=sources("pipeline.stages.evaluate"),
     output:
@@ -156,7 +192,39 @@ rule evaluate:
     params:
         runs=runs_of,
     shell:
-        "python -m pipeline.stages.evaluate --runs {params.runs} --metrics {output.metrics} 2>&1 | tee {log}"
+        "python -m pipeline.stages.evaluate --runs {params.runs} --transfer {input.transfer} --metrics {output.metrics} 2>&1 | tee {log}"
+
+
+# A bank of training captions, and nothing that is tuned on test.
+rule transductive:
+    input:
+        embeddings=f"{RUN}/embeddings.h5",
+        adapter=f"{RUN}/adapter.safetensors",
+        captions="work/{dataset}/train/captions.parquet",
+        weights=backbone_weights,
+        code=sources("pipeline.stages.transductive"),
+        method=method_code,
+    output:
+        scores=f"{RUN}/transductive.json",
+    log:
+        "logs/transductive/{dataset}.{run}.{seed}.log",
+    benchmark:
+        "logs/transductive/{dataset}.{run}.{seed}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=runtime(1800),
+        gpu=GPU,
+        cpus_per_task=cpus(1),
+    params:
+        run=RUN,
+        weights=PARAMS.backbone.weights,
+        device=PARAMS.device,
+    shell:
+        "python -m pipeline.stages.transductive {params.run} --keep --captions {input.captions} --weights {params.weights:q}"
+        " --device {params.device} --threads {threads} 2>&1 | tee {log}"
 
 
 # Files by which two experiments of DVC with different methods are compared.
@@ -193,6 +261,8 @@ rule report:
             file=("metrics.json", "cost.json", "train.json", "embeddings.h5"),
         ),
         searches=searches,
+        matrix=matrix,
+        transductive=transductive_files,
         card="results/{dataset}/card.json",
         captions="work/{dataset}/test/captions.parquet",
         videos="work/{dataset}/test/videos.parquet",
@@ -229,5 +299,5 @@ rule report:
     shell:
         "python -m pipeline.stages.report --runs {params.runs} --captions {input.captions} --videos {input.videos}"
         " --card {input.card} --clips {params.clips} --settings {params.settings:q} --html {output.html} --csv {output.csv} --markdown {output.markdown} --text {output.text}"
-        " --searches {input.searches} --trials {output.trials}"
+        " --searches {input.searches} --trials {output.trials} --matrix {input.matrix}"
         " --points {output.points} --ranks {output.ranks} --curves {output.curves} 2>&1 | tee {log}"

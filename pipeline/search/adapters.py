@@ -9,12 +9,12 @@ from pipeline.adapters import checkpoint
 from pipeline.adapters.encoder import Encoder
 from pipeline.config.dataset import Frames
 from pipeline.config.parse import stated
+from pipeline.config.registry import PLAIN
 from pipeline.config.resolve import shape_of
 from pipeline.config.schema import Backbone, Params, Train
 from pipeline.config.settings import Sampling
 from pipeline.search.index import NAME
 
-PLAIN = "zero_shot"  # CLIP as it is
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")
 
 

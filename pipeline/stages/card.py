@@ -36,6 +36,8 @@ def main() -> None:
         about=about,
         missing_hash=record.sha256(args.missing)[:16],
     )
+    if args.seen:
+        found["seen"] = {path.stem: read_json(path) for path in args.seen}
     write_json(args.facts, found)
     with whole(args.card) as part:
         part.write_text(page.to_markdown(found), encoding="utf-8")
@@ -60,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--transcoded", type=Path, required=True, help="parquet of all videos with what transcoding found")
     parser.add_argument("--missing", type=Path, required=True, help="TSV of missing videos, whose hash is recorded")
     parser.add_argument("--splits", type=Path, nargs=6, required=True, help="videos and captions of train, of val, of test: what is used")
+    parser.add_argument("--seen", type=Path, nargs="*", default=[], help="JSON of rule seen, of each dataset that is tested on besides")
     parser.add_argument("--about", type=Path, required=True, help="JSON of rule annotate: what is known of the publisher")
     add_settings(parser, Card)
     parser.add_argument("--card", type=Path, required=True, help="Markdown to write")

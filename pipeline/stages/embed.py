@@ -1,20 +1,16 @@
 """Embed the test split with a trained adapter, and measure what the method costs."""
 
 import argparse
-import json
 from pathlib import Path
 
 from pipeline import methods
-from pipeline.adapters import checkpoint
-from pipeline.clip import load_backbone
+from pipeline.adapters.embedded import embedded
 from pipeline.clip.folding import folds
 from pipeline.config.schema import Backbone
 from pipeline.config.settings import read
-from pipeline.core import record
 from pipeline.core.files import read_json, write_json
 from pipeline.cost import measure
-from pipeline.evaluation import embed, embeddings
-from pipeline.inputs.split import open_split
+from pipeline.evaluation import embeddings
 from pipeline.runtime import device
 from pipeline.stages import add_settings, guarded
 from pipeline.stages.arguments import add_machine, add_split, split_files
@@ -30,24 +26,11 @@ def main() -> None:
     for name in ("embeddings", "cost"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="to write")
     args = parser.parse_args()
-    header = checkpoint.read_header(args.adapter)
-    place = device.choose(args.device)
-    said = checkpoint.parts(header, args.adapter)
-    settings, shape = said.train, said.shape
-    device.prepare(place, threads=args.threads, seed=header["seed"], tf32=settings.tf32, deterministic=settings.deterministic)
-    clip = load_backbone(read(Backbone, args.settings))
-    frames, words = shape.frames.number, shape.words
-    checkpoint.attach(clip, said, args.adapter)
-    clip.to(place)
-    clip.compute_in(device.precision(checkpoint.precision(header), place))
-    files = split_files(args)
-    split = open_split(files, clip=clip, shape=shape)
-    made = embed.embed(clip, split, device=place, workers=args.workers, chunk=settings.chunk)
-    about = {key: header[key] for key in ("dataset", "backbone", "backbone_digest", "run", "seed")} | {"precision": clip.precision}
-    # No record of the training: it holds measured times, and equal adapters give equal embeddings.
-    inputs = {str(path): record.sha256(path) for path in files.given().values()}
-    about |= {"adapter": record.sha256(args.adapter), "inputs": json.dumps(inputs, sort_keys=True)}
-    embeddings.save(args.embeddings, made, attributes=about)
+    place, backbone = device.choose(args.device), read(Backbone, args.settings)
+    done = embedded(args.adapter, split_files(args), backbone=backbone, place=place, threads=args.threads, workers=args.workers)
+    clip, said = done.clip, done.said
+    embeddings.save(args.embeddings, done.made, attributes=done.about)
+    frames, words = said.shape.frames.number, said.shape.words
     trained = read_json(args.record)
     write_json(
         args.cost,
@@ -58,7 +41,7 @@ def main() -> None:
             "folds": folds(clip),
             "checkpoint_bytes": args.adapter.stat().st_size,
             "embed_videos_per_second": measure.rate(clip, num_frames=frames, device=place),
-            "stores": split.stores,
+            "stores": done.split.stores,
             **({"sees_batch": True} if methods.sees_batch(said.method) else {}),
         },
     )

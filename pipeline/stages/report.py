@@ -16,7 +16,7 @@ from pipeline.core import files
 from pipeline.core.code import ROOT
 from pipeline.core.layout import REVERSED
 from pipeline.evaluation import embeddings
-from pipeline.reporting import actions, against, examples, galleries, noise, page, plots, rates
+from pipeline.reporting import actions, against, apart, examples, galleries, noise, page, plots, rates, transductive, transfer
 from pipeline.reporting import results as report
 from pipeline.stages import guarded
 
@@ -33,13 +33,13 @@ def main() -> None:
     thumbnails = {video: examples.thumbnail(path, turned=video.endswith(REVERSED)) for video, path in clips.items()}
     score = read(Score, args.settings) if args.settings else None
     marked = noise.alike(df, {label: map(_embeddings, group) for label, group in groups.items()}, score=score or Score())
-    card, apart = files.read_json(args.card), galleries.tables(groups)
+    card, others = files.read_json(args.card), _apart(groups, args)
     compared, root = _against(groups, card, score=score or Score()), os.path.relpath(ROOT, args.html.parent)
     html = page.render(
-        results, df, shown=shown, thumbnails=thumbnails, score=score, card=card, marked=marked, apart=apart, against=compared, root=root
+        results, df, shown=shown, thumbnails=thumbnails, score=score, card=card, marked=marked, apart=others, against=compared, root=root
     )
     notes = [*filter(None, [noise.told(marked, methods=len(df))]), *report.warnings(results, df)]
-    text = report.to_markdown(df, notes=notes) + actions.to_markdown(actions.table(groups)) + galleries.to_markdown(apart)
+    text = report.to_markdown(df, notes=notes) + actions.to_markdown(actions.table(groups)) + apart.to_markdown(others)
     tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: text}
     tables[args.text] = f"{report.to_text(df, notes=notes)}\n"
     tables[args.trials] = rates.table(args.searches).to_csv(index=False)
@@ -56,6 +56,12 @@ def _groups(results: Sequence[report.Result], df: pd.DataFrame) -> dict[str, lis
     """label -> its runs, by seed, in the order of the table."""
     ordered = sorted(results, key=lambda r: int(r.metrics["seed"]))
     return {str(row.label): [r for r in ordered if r.key == (row.dataset, row.backbone, row.method)] for row in df.itertuples()}
+
+
+def _apart(groups: Mapping[str, Sequence[report.Result]], args: argparse.Namespace) -> list[apart.Table]:
+    """The tables below the main one: other galleries, other datasets, transductive scores."""
+    own = [transductive.table(groups)] if args.settings and read(Score, args.settings).transductive else []
+    return [*galleries.tables(groups), *transfer.tables([files.read_json(file) for file in args.matrix]), *own]
 
 
 def _against(groups: Mapping[str, Sequence[report.Result]], card: Mapping[str, Any], *, score: Score) -> list[against.Comparison]:
@@ -79,6 +85,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of finished runs")
     parser.add_argument("--searches", type=Path, nargs="*", default=[], help="trials of learning rates, where they were searched")
+    parser.add_argument("--matrix", type=Path, nargs="*", default=[], help="metrics of all datasets' runs, some with tests on others")
     parser.add_argument("--settings", help="Score as JSON text or a file; without it the page does not tell the level of intervals")
     parser.add_argument("--card", type=Path, required=True, help="facts of the dataset, as rule card writes them")
     for name in ("captions", "videos", "clips", "html", "csv", "markdown", "text", "trials", "points", "ranks", "curves"):

@@ -1,7 +1,6 @@
 """Score embeddings: ranks, metrics and their intervals -> metrics.json."""
 
 import argparse
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +10,7 @@ from pipeline.config.settings import read
 from pipeline.core import record
 from pipeline.core.files import write_json
 from pipeline.evaluation import embeddings, galleries, small
-from pipeline.evaluation.score import score
+from pipeline.evaluation.score import described
 from pipeline.stages import add_settings, guarded
 
 
@@ -24,10 +23,8 @@ def main() -> None:
     args = parser.parse_args()
     made, about = embeddings.load(args.embeddings)
     settings = read(Score, args.settings)
-    numbers = {key: value for key, value in vars(settings).items() if key != "galleries"}
-    found = score(made, settings=settings) | {"score": numbers, "embeddings": record.sha256(args.embeddings)}
-    found |= {"method": about.pop("run"), "inputs": json.loads(str(about.pop("inputs"))), **about}
-    found |= {"missing_hash": record.sha256(args.missing)[:16]}
+    found = described(made, about, settings=settings, missing_hash=record.sha256(args.missing)[:16])
+    found |= {"embeddings": record.sha256(args.embeddings)}
     if settings.galleries:
         lost = pd.read_csv(args.missing, sep="\t", dtype=str)["video_id"]
         found["galleries"] = galleries.blocks(made, settings=settings, missing=set(lost))

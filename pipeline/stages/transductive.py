@@ -7,47 +7,44 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
-import pipeline
-from pipeline.core.files import whole
-from pipeline.core.formatting import markdown, tenth
+from pipeline.adapters.loaded import Adapter
+from pipeline.core.files import whole, write_json
+from pipeline.core.formatting import markdown
 from pipeline.core.record import sha256
 from pipeline.evaluation import embeddings
 from pipeline.evaluation.ranks import Floats
-from pipeline.evaluation.transductive import BETA, NEEDS, SCALE, track
+from pipeline.evaluation.transductive import track
+from pipeline.reporting.transductive import FILE, HEAD, NOTE, lines
 from pipeline.stages import guarded
 
 AT_ONCE = 256  # captions
-HEAD = ("Method", "Scores", "Needs at test time", "R@1", "R@5", "R@10", "v2t R@1")
 
 
 def main() -> None:
     args = _arguments()
-    rows = [row for run in args.runs for row in _rows(run, args)]
-    note = (
-        f"Not for a table of methods: numbers below the first line of a method know more than one query and the gallery. Dual softmax at "
-        f"{SCALE:g}, querybank at {BETA:g}, both fixed beforehand and tuned on nothing."
-    )
-    text = f"{markdown(HEAD, rows)}\n{note}\n"
+    rows = list[list[str]]()
+    for run in args.runs:
+        found = _scored(run, args)
+        rows += lines(found["method"], [found["scores"]])
+        if args.keep:
+            write_json(run / FILE, found)
+    text = f"{markdown(HEAD, rows)}\n{NOTE}\n"
     if args.out:
         with whole(args.out) as part:
             part.write_text(text, encoding="utf-8")
     print(text, end="")
 
 
-def _rows(run: Path, args: argparse.Namespace) -> list[list[str]]:
+def _scored(run: Path, args: argparse.Namespace) -> dict[str, Any]:
     made, about = embeddings.load(run / "embeddings.h5")
+    bank = None
     if args.captions and made.temperature is not None:
-        raise ValueError(f"{run} weighs frames by each query, which a bank of captions is not made for; leave --captions out")
-    bank = _bank(run, args, str(about["adapter"])) @ made.video.T if args.captions else None
-    values = track(made, bank)
-    return [
-        [str(about["run"]), name, NEEDS[name], *map(_shown, ("R1", "R5", "R10", "v2t_R1"), [found] * 4)] for name, found in values.items()
-    ]
-
-
-def _shown(key: str, found: dict[str, float]) -> str:
-    return tenth(found[key]) if key in found else "\u2013"
+        print(f"{run} weighs frames by each query, which a bank of captions is not made for; it has no querybank")
+    elif args.captions:
+        bank = _bank(run, args, str(about["adapter"])) @ made.video.T
+    return {"method": str(about["run"]), "scores": track(made, bank), "embeddings": sha256(run / "embeddings.h5")}
 
 
 def _bank(run: Path, args: argparse.Namespace, adapter: str) -> Floats:
@@ -58,7 +55,8 @@ def _bank(run: Path, args: argparse.Namespace, adapter: str) -> Floats:
         raise ValueError(f"{args.captions} has captions of {', '.join(strangers) or 'nothing'}; a bank is of the training split alone")
     if sha256(run / "adapter.safetensors") != adapter:
         raise ValueError(f"{run}: adapter.safetensors is not the one that embeddings.h5 was made with; embed again")
-    loaded: Any = pipeline.load(run / "adapter.safetensors", args.weights, device=args.device)
+    torch.set_num_threads(args.threads)
+    loaded = Adapter(run / "adapter.safetensors", weights=args.weights, place=args.device)
     step = max(1, math.ceil(len(table) / args.bank))
     texts = table["text"].tolist()[::step]
     return np.concatenate([loaded.encode_texts(texts[start : start + AT_ONCE]) for start in range(0, len(texts), AT_ONCE)])
@@ -71,7 +69,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--bank", type=int, default=5000, help="captions of it at most")
     parser.add_argument("--weights", help="of the backbone, where no params.yaml beside runs/ names them")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="Markdown to write")
+    parser.add_argument("--keep", action="store_true", help=f"write {FILE} into each folder, for the report")
     args = parser.parse_args()
     if args.bank < 1:
         parser.error(f"--bank is {args.bank}; give at least 1")

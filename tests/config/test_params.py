@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import methods
-from pipeline.config import registry, schema
+from pipeline.config import registry, resolve, schema
 from pipeline.config.params import check, known_files, load_params
 from pipeline.config.resolve import config_of, train_of
+from pipeline.rules import transfer
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "params.yaml", ROOT / "tests/workflow/params.yaml"]
@@ -22,9 +23,12 @@ def test_the_shipped_files_are_valid(file):
         methods.load(name, config=config_of(checked, name))
 
 
+RUN = {"datasets": ["motion"], "methods": ["vop"], "seeds": [0]}
+
+
 def changed(**parts):
     base = {
-        "run": {"datasets": ["motion"], "methods": ["vop"], "seeds": [0]},
+        "run": RUN,
         "datasets": {"motion": {}},
         "backbone": {"name": "clip-tiny", "weights": "x.pt"},
         "methods": {"vop": {}},
@@ -32,9 +36,34 @@ def changed(**parts):
     return base | parts
 
 
+TRANSFER = {
+    "run": RUN | {"methods": ["zero_shot"], "transfer": ["mine"]},
+    "methods": {"zero_shot": {}},
+    "datasets": {"motion": {}, "mine": {}},
+}
+
+
+def test_a_dataset_is_not_its_own_transfer_and_one_that_is_only_tested_is_read():
+    params = check(changed(**TRANSFER | {"run": TRANSFER["run"] | {"transfer": ["mine", "motion", "mine"]}}))
+    assert resolve.tested(params, "motion") == ["mine"] and resolve.read(params) == ["motion", "mine"]
+    assert resolve.transfer(params).score == params.score
+    assert resolve.read(check(changed())) == ["motion"]
+    with pytest.raises(ValueError, match=r"run.transfer names mine, motion, mine, and DVC has no stage for it; .*stages\.dvc record"):
+        transfer.refuse(params)
+    transfer.refuse(check(changed()))
+
+
 @pytest.mark.parametrize(
     ("parts", "sentence"),
     [
+        ({"run": RUN | {"transfer": ["msvd"]}}, "run.transfer names 'msvd'; datasets has entries for: motion"),
+        ({"run": RUN | {"transfer": ["motion"]}}, "what a training has kept is told against zero_shot; add it to run.methods"),
+        (TRANSFER | {"run": TRANSFER["run"] | {"transfer": ["motion"]}}, "run.transfer names no other dataset than run.datasets, motion"),
+        (
+            TRANSFER | {"datasets": {"motion": {}, "mine": {"frames": {"number": 8}}}},
+            "datasets.mine.frames.number is 8 and datasets.motion.frames.number 12; .* with the same frames and words",
+        ),
+        (TRANSFER | {"datasets": {"motion": {}, "mine": {"words": 8}}}, "datasets.mine.words is 8 and datasets.motion.words 32"),
         ({"trian": {}}, r"unknown key 'trian'; did you mean 'train'\?"),
         ({"train": {"epoch": 3}}, r"train: unknown key 'epoch'; did you mean 'epochs'\?"),
         ({"datasets": {"motion": {"frames": {"numbr": 4}}}}, r"datasets.motion: frames: unknown key 'numbr'; did you mean 'number'\?"),

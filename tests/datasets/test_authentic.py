@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import datasets
 from pipeline.config.dataset import Dataset
+from pipeline.core import textfile
 from pipeline.datasets import activitynet, didemo, msrvtt, msvd
 from pipeline.datasets.annotations import reading, rows, splits
 from pipeline.datasets.annotations.rows import in_split
@@ -158,7 +159,7 @@ def test_activitynet_ids_are_known_by_their_lists_with_and_without_v(authentic):
     listed = {
         activitynet.file_key(name)
         for split in ("train", "val_1")
-        for name in reading.lines(authentic / "activitynet" / f"{split}_list.txt")
+        for name in textfile.lines(authentic / "activitynet" / f"{split}_list.txt")
     }
     assert listed == set(videos["video_id"])
     assert videos["video_id"].str.len().eq(11).all() and videos["video_id"].str.startswith("-").sum() > 200

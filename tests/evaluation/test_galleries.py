@@ -12,7 +12,7 @@ from pipeline.config.schema import Gallery, Score
 from pipeline.evaluation.embeddings import Embeddings, save
 from pipeline.evaluation.galleries import blocks, ids, subset
 from pipeline.evaluation.score import gallery_hash, score
-from pipeline.reporting import galleries
+from pipeline.reporting import apart, galleries
 from pipeline.reporting.results import Result
 from pipeline.stages import score as stage
 
@@ -69,6 +69,18 @@ def test_a_part_keeps_what_each_caption_names_and_old_files_name_nothing(made):
     assert subset(replace(made, action=[]), chosen).action == []
 
 
+CLIP = "1012_Unbreakable_00.05.16.065-00.05.21.941"  # of LSMDC, whose names are full of dots and bars
+
+
+@pytest.mark.parametrize("entry", [CLIP, f"{CLIP}.avi", f"1012_Unbreakable/{CLIP}.avi"])
+def test_a_clip_of_lsmdc_is_found_by_its_name_its_file_or_its_path(made, tmp_path, entry):
+    named = replace(made, video_id=[CLIP, "1012_Unbreakable_00.05.16.065-00.05.21", *made.video_id[2:]])
+    (tmp_path / "list").write_text(json.dumps({"debiased": [entry]}), encoding="utf-16")
+    found = blocks(named, settings=settings(tmp_path / "list", part="debiased"), missing=())["part"]
+    assert (found["listed"], found["missing"], found["queries"]) == (1, 0, 2)
+    assert found["gallery_hash"] == score(named, settings=Score(bootstrap=20), asked=np.arange(6) == 0)["gallery_hash"]
+
+
 def test_a_video_without_a_clip_is_counted_and_a_stranger_is_refused(made, tmp_path):
     file = tmp_path / "list.txt"
     file.write_text("video7020\n\nvideo7021\nf\n")
@@ -117,7 +129,7 @@ def test_each_gallery_has_a_table_of_its_own_and_other_lists_are_not_put_into_it
     assert (
         one["list_hash"][:12] in table.about and one["gallery_hash"][:12] in table.about and table.rows[0][1] == f"{one['t2v']['R1']:.1f}"
     )
-    assert "## utd" in galleries.to_markdown([table]) and galleries.to_markdown([]) == ""
+    assert "## Another gallery: utd" in apart.to_markdown([table]) and apart.to_markdown([]) == ""
     for mixed in (result("vop", one) | result("lora", other), result("vop", one) | {"lora": [Result(None, {}, {}, {})]}):
         with pytest.raises(ValueError, match="was not scored on the same gallery 'utd'"):
             galleries.tables(mixed)

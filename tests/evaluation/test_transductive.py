@@ -1,6 +1,8 @@
 """Dual softmax and querybank normalisation against rewrites by loops, and the command that prints them beside the plain scores."""
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,8 @@ from pipeline.core.record import sha256
 from pipeline.evaluation.embeddings import Embeddings, save
 from pipeline.evaluation.score import score
 from pipeline.evaluation.transductive import NEEDS, _order, dual_softmax, querybank, track
+from pipeline.reporting.results import Result
+from pipeline.reporting.transductive import FILE, table
 from pipeline.stages import transductive
 
 
@@ -109,7 +113,7 @@ def run(made, tmp_path, monkeypatch):
             asked.extend(texts)
             return made.text[: len(texts)]
 
-    monkeypatch.setattr("pipeline.load", lambda *_, **__: Loaded())
+    monkeypatch.setattr("pipeline.stages.transductive.Adapter", lambda *_, **__: Loaded())
     return tmp_path, asked
 
 
@@ -125,6 +129,36 @@ def test_the_command_says_what_each_number_needs(run, monkeypatch, capsys):
     assert said == (folder / "t.md").read_text() and "Not for a table of methods" in said
     assert all(f"| vop | {name} | {needs} |" in said for name, needs in NEEDS.items())
     assert asked == ["t0", "t3", "t6", "t9"]
+
+
+def test_where_queries_weigh_frames_there_is_no_bank(run, made, monkeypatch, capsys):
+    folder, asked = run
+    frames = {"video": made.video[:, None], "twin": made.twin[:, None]}
+    save(folder / "embeddings.h5", replace(made, **frames, temperature=5.0), attributes={"run": "cm_adapter", "adapter": "a"})
+    call(monkeypatch, folder, "--captions", folder / "captions.parquet")
+    said = capsys.readouterr().out
+    assert "weighs frames by each query" in said and "| cm_adapter | dual softmax |" in said and "| querybank |" not in said and not asked
+
+
+def test_the_report_has_means_over_seeds_of_what_the_rule_has_kept_and_refuses_others(run, monkeypatch):
+    folder, _ = run
+    call(monkeypatch, folder, "--captions", folder / "captions.parquet", "--keep")
+    kept = json.loads((folder / FILE).read_text())
+    assert list(kept["scores"]) == sorted(NEEDS) and kept["embeddings"] == sha256(folder / "embeddings.h5")
+    (folder / "b").mkdir()
+    changed = {name: {key: value + 1 for key, value in numbers.items()} for name, numbers in kept["scores"].items()}
+    (folder / "b" / FILE).write_text(json.dumps(kept | {"scores": changed}))
+    runs = [Result(place, {"embeddings": kept["embeddings"]}, {}, {}) for place in (folder, folder / "b")]
+    found = table({"vop": runs})
+    assert [row[1] for row in found.rows] == list(NEEDS)
+    rows = {row[1]: row for row in found.rows}
+    assert rows["querybank"][-1] == "\u2013" and rows["plain"][2] == "one query and the gallery"
+    assert rows["plain"][3] == f"{kept['scores']['plain']['R1'] + 0.5:.1f}" and found.about.startswith("Not for a table of methods")
+    with pytest.raises(ValueError, match="is of other embeddings than"):
+        table({"vop": [Result(folder, {"embeddings": "x"}, {}, {})]})
+    (folder / FILE).unlink()
+    with pytest.raises(ValueError, match="run rule transductive, or set score.transductive: false"):
+        table({"vop": runs})
 
 
 def test_a_bank_of_other_captions_and_another_adapter_are_refused(run, monkeypatch):

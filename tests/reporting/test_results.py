@@ -16,7 +16,7 @@ from pipeline.core import formatting
 from pipeline.evaluation import embeddings
 from pipeline.reporting import against, charts, examples, page, plots, seed_means
 from pipeline.reporting import results as report
-from pipeline.reporting.galleries import Table
+from pipeline.reporting.apart import Table
 from pipeline.stages import guarded
 from pipeline.stages import report as command
 from tests.reporting import test_card
@@ -137,13 +137,13 @@ def stage(monkeypatch, world, out, *runs):
 
 def test_another_gallery_has_a_section_of_its_own_and_the_main_table_is_as_it_was(world, built):
     results, (_, shown, thumbnails) = load(world), built
-    table = Table(EVIL, "2 videos (list abc).", [["small", *"1234567"]])
+    table = Table(EVIL, f"2 videos of {EVIL}.", ("Method", EVIL), [["small", "1"]])
     html = page.render(
         results, report.table(results), shown=shown, thumbnails=thumbnails, score=Score(), card=facts(), apart=[table]
     )  # fmt: skip
     begin = html.index('<section aria-labelledby="apart-1">')
     section = html[begin : html.index("</section>", begin) + len("</section>\n\n")]
-    assert "Not comparable with the table above: 2 videos (list abc)." in section and EVIL not in section
+    assert "<p>2 videos of &lt;script" in section and EVIL not in section
     assert html.replace(section, "") == built[0]
 
 

@@ -3,13 +3,21 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import imageio_ffmpeg
 import pandas as pd
 import pytest
+import torch
 
+from pipeline.adapters import checkpoint
+from pipeline.clip import load_backbone
 from pipeline.config.params import known_files, load_params
+from pipeline.config.schema import Backbone, Score
 from pipeline.datasets.own import table
+from pipeline.evaluation import embed
+from pipeline.evaluation.score import score
+from pipeline.inputs.split import Files, open_split
 from tests import pages
 from tests.workflow.conftest import ROOT
 
@@ -43,10 +51,12 @@ def own(finished, tmp_path_factory):
         subprocess.run(command, check=True)
     (checkout.folder / "captions.csv").write_text(BLOCKS["captions.csv"], encoding="utf-8")
     checkout.edit("params.yaml", lambda text: re.sub(r"\ndatasets:\n", f"\ndatasets:\n{BLOCKS['params.yaml']}", text))
-    checkout.edit("params.yaml", lambda text: text.replace("datasets: [motion]", "datasets: [mine]"))
+    # What was trained on either is tested on the other, too.
+    checkout.edit("params.yaml", lambda text: text.replace("datasets: [motion]", "datasets: [mine, motion]\n  transfer: [mine, motion]"))
     # Two methods are every method of this run: each costs three starts of torch.
     checkout.edit("params.yaml", lambda text: text.replace("[zero_shot, full_finetune, vop, mv_adapter]", "[zero_shot, vop]"))
     checkout.edit("params.yaml", lambda text: text.replace("method: mv_adapter", "method: vop"))
+    checkout.edit("params.yaml", lambda text: text.replace("{bootstrap: 200}", "{bootstrap: 200, transductive: true}"))
     done = checkout.run(*COMMAND.split())
     assert done.returncode == 0, done.stdout + done.stderr
     return checkout
@@ -85,6 +95,42 @@ def test_every_method_is_in_the_report_beside_the_dataset(own):
     assert metrics["gallery"] == json.loads((own.folder / "results/mine/card.json").read_text())["splits"]["test"]["videos"] >= 2
     assert metrics["probe"] is None
     assert (own.folder / "results/mine/card.md").read_text().startswith("# ")
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("trained", "tested"), [("motion", "mine"), ("mine", "motion")])
+def test_a_test_on_the_other_dataset_is_that_by_hand_and_in_the_matrix(own, trained, tested, monkeypatch):
+    monkeypatch.chdir(own.folder)
+    run, files = Path(f"runs/{trained}/clip-tiny/vop/0"), Path(f"work/{tested}/test")
+    clip = load_backbone(Backbone(name="clip-tiny", weights="work/clip-tiny/weights.safetensors"))
+    said = checkpoint.parts(checkpoint.read_header(run / "adapter.safetensors"), run)
+    checkpoint.attach(clip, said, run / "adapter.safetensors")
+    clips = Files(videos=files / "videos.parquet", captions=files / "captions.parquet", clips=Path(f"data/{tested}/clips"))
+    made = embed.embed(clip, open_split(clips, clip=clip, shape=said.shape), device=torch.device("cpu"))
+    by_hand = json.loads(json.dumps(score(made, settings=Score(bootstrap=200))))
+    found = json.loads((run / f"transfer/{tested}.json").read_text())
+    assert {key: found[key] for key in by_hand} == by_hand
+    others = json.loads(Path(f"runs/{tested}/clip-tiny/vop/0/metrics.json").read_text())
+    assert (found["gallery_hash"], found["missing_hash"]) == (others["gallery_hash"], others["missing_hash"])
+    assert json.loads(Path(f"metrics/{trained}/vop.json").read_text())["transfer"][tested]["t2v"]["R1"] == found["t2v"]["R1"]
+    table = Path("results/mine/table.md").read_text()
+    row = next(line for line in table.splitlines() if line.startswith(f"| vop | {trained} |"))
+    assert f"| {found['t2v']['R1']:.1f} (" in row and "## Transfer: text to video R@1" in table
+
+
+def test_what_training_has_seen_of_the_other_dataset_is_on_the_card(own):
+    assert "**Tested on motion.** 0 of 14 test videos are also in train or val here" in (own.folder / "results/mine/card.md").read_text()
+    assert (own.folder / "work/mine/seen/motion.tsv").read_text() == "video_id\treason\n"
+
+
+def test_transductive_scores_have_a_section_of_their_own_and_the_main_table_has_none(own):
+    table, page = (own.folder / "results/mine" / name for name in ("table.md", "report.html"))
+    main, section = table.read_text().split("## Transductive scores")
+    assert all(f"| {run} | querybank | a bank of training captions |" in section for run in ("zero_shot", "vop"))
+    assert "querybank" not in main and ">Transductive scores</h2>" in page.read_text()
+    found = json.loads((own.folder / "runs/mine/clip-tiny/vop/0/transductive.json").read_text())["scores"]
+    metrics = json.loads((own.folder / "runs/mine/clip-tiny/vop/0/metrics.json").read_text())
+    assert found["plain"]["R1"] == metrics["t2v"]["R1"] and "transductive" not in metrics["score"]
 
 
 def test_nothing_is_left_to_do_and_only_what_is_replaced_is_transcoded_again(own):

@@ -1,6 +1,5 @@
 """Annotation files in the shapes that circulate: found by name anywhere below a folder, read strictly."""
 
-import codecs
 import csv
 import io
 import json
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-MOST = 500_000_000  # bytes of one annotation file; the largest known one has 30 MB
+from pipeline.core import textfile
 
 
 def find(folder: Path, *names: str) -> Path | None:
@@ -32,37 +31,16 @@ def need(folder: Path, *names: str, hint: str = "") -> Path:
     return path
 
 
-def text(path: Path) -> str:
-    """The content of a UTF-8 file, or of one that says it is UTF-16. ValueError names the line that is not, and a NUL."""
-    raw = _bytes(path)
-    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    try:
-        content = raw.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].decode(encoding, "ignore").count("\n") + 1
-        raise ValueError(
-            f"{path}: line {line} is not {encoding.removesuffix('-sig')} text; get the file again, or save it as UTF-8"
-        ) from None
-    if "\0" in content:
-        raise ValueError(f"{path}: line {content[: content.index(chr(0))].count(chr(10)) + 1} holds a NUL character; get the file again")
-    return content
-
-
-def lines(path: Path) -> list[str]:
-    """The lines of a list of names, without blank ones."""
-    return [line.strip() for line in text(path).splitlines() if line.strip()]
-
-
 def json_file(path: Path) -> Any:
     """JSON, plain or as the only .json inside a zip."""
     if zipfile.is_zipfile(path):
         return _json(_in_zip(path, ".json"), path)
-    return _json(_bytes(path), path)
+    return _json(textfile.raw(path), path)
 
 
 def table(path: Path, *, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV file with a header, as (line, row). ValueError for a column that is not there, and a row of other length."""
-    reader = csv.DictReader(io.StringIO(text(path), newline=""), delimiter=delimiter, strict=True)
+    reader = csv.DictReader(io.StringIO(textfile.text(path), newline=""), delimiter=delimiter, strict=True)
     absent = [column for column in columns if column not in (reader.fieldnames or [])]
     if absent:
         raise ValueError(f"{path}: there is no column {absent[0]!r}; the header has {', '.join(reader.fieldnames or []) or 'nothing'}")
@@ -100,15 +78,9 @@ def _in_zip(path: Path, suffix: str) -> bytes:
             if len(inside) != 1:
                 raise ValueError(f"{path} holds {len(inside)} files *{suffix}; one is expected")
             with archive.open(inside[0]) as file:
-                raw = file.read(MOST + 1)
+                raw = file.read(textfile.MOST + 1)
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
         raise ValueError(f"{path} is a damaged zip: {error}; get the file again") from error
-    if len(raw) > MOST:
-        raise ValueError(f"{path}: {inside[0].filename} is larger than {MOST} bytes; that is no annotation file")
+    if len(raw) > textfile.MOST:
+        raise ValueError(f"{path}: {inside[0].filename} is larger than {textfile.MOST} bytes; that is no annotation file")
     return raw
-
-
-def _bytes(path: Path) -> bytes:
-    if path.stat().st_size > MOST:
-        raise ValueError(f"{path} is larger than {MOST} bytes; that is no annotation file")
-    return path.read_bytes()

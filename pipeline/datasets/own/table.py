@@ -10,7 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from pipeline.datasets.annotations import reading
+from pipeline.core import textfile
 from pipeline.datasets.annotations.letters import escaped, folded, shown
 
 TIMES = ("start", "end")
@@ -31,7 +31,7 @@ def rows(file: Path) -> Iterator[Row]:
 
     Raises ValueError for a header without the columns, and where the file is no table.
     """
-    content = reading.text(file)
+    content = textfile.text(file)
     return _objects(content, file) if content.lstrip().startswith(("{", "[")) else _cells(content, file)
 
 

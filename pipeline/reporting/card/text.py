@@ -96,6 +96,7 @@ def notes(facts: Facts) -> list[tuple[str, str]]:
         ("Tokens", f"Counted by {facts['tokeniser']}, start and end of text included."),
         ("Captions in two splits", " ".join(_told(a, b, found) for a, b, found in shared)),
         ("Sources in two splits", " ".join(filter(None, (_taken(a, b, found) for a, b, found in shared)))),
+        *((f"Tested on {name}", _seen(found)) for name, found in facts.get("seen", {}).items()),
         ("Repeated queries", _repeated(facts["repeated_queries"])),
         ("Identical files", _identical(facts["identical_files"])),
         ("Copies of one film", _copies(facts["near_copies"])),
@@ -120,6 +121,18 @@ def _taken(a: str, b: str, shared: Facts) -> str:
     if found is None:
         return "" if shared["videos"] else f"{a} in {b}: {UNKNOWN}."
     return f"{found['videos']:,} of {found['of']:,} {a} videos come from a source that {b} has videos of, too{_ids(found)}."
+
+
+def _seen(found: Facts) -> str:
+    """What training has seen of another dataset's test set."""
+    videos, others, told = found["videos"], found["sources"], found["captions"]
+    text = f"{videos['videos']:,} of {videos['of']:,} test videos are also in train or val here{_ids(videos)}; {others['videos']:,} more "
+    text += f"come from a source that these have another part of{_ids(others)}. {told['captions']:,} of {told['of']:,} test captions are "
+    text += f"also there, case and blanks aside{_quotes(told['examples'])}."
+    if found["alike"] is None:
+        return text
+    groups = "; ".join(" = ".join(f"{video} ({split})" for video, split in members) for members in found["alike"]["first"])
+    return f"{text} Groups of clips that look alike though their files differ: {found['alike']['groups']:,}{groups and f': {groups}'}."
 
 
 def _repeated(found: Facts) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import datasets
-from pipeline.config.resolve import annotate, seeds_of
+from pipeline.config.resolve import annotate, read, seeds_of
 from pipeline.config.schema import Params
 from pipeline.core import layout
 from pipeline.core.code import ROOT
@@ -82,7 +82,7 @@ def disk(case: Case) -> Iterator[Line]:
 
 def planned(case: Case, params: Params) -> Iterator[Part]:
     """What is not there yet of raw files, clips, frames, stores and runs."""
-    for name in params.run.datasets:
+    for name in read(params):
         entry, videos = params.datasets[name], case.counts.get(name, 0)
         seconds, raw = TYPICAL.get(name, UNKNOWN)
         if case.may_run("download"):

@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+from pipeline.core import textfile
 from pipeline.datasets.annotations import reading
 
 
@@ -50,7 +51,7 @@ def test_a_damaged_zip_is_named(tmp_path):
 
 
 def test_a_json_bomb_in_a_zip_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MOST", 1000)
+    monkeypatch.setattr(textfile, "MOST", 1000)
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.json", "[" + " " * 5000 + "]")
