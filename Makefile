@@ -19,8 +19,10 @@ setup: .venv/ready .venv/plots.html
 	  { echo "error: $(PYTHON) is not Python 3.11; install it, or run make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	@echo "installing about 6 GB of packages into .venv: minutes, most of them for the download"
-	$(PIP) -r envs/requirements.txt
+	$(PIP) --no-compile -r envs/requirements.txt
 	$(PIP) --no-deps --no-build-isolation -e .
+	@# pip compiles on one core; templates for other Pythons among the packages do not compile, and need not
+	@$(BIN)/python -m compileall -q -q -j 0 .venv/lib >/dev/null 2>&1 || true
 	touch .venv/ready
 
 # DVC's own page loads Vega from another host; this one holds it.

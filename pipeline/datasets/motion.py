@@ -62,7 +62,7 @@ def tables(raw: Path, settings: Annotate, name: str) -> tuple[pd.DataFrame, pd.D
         for row in entries
     ]
     sentences = [
-        Caption(row["id"], f"{row['id']}#{order}", order, text, row["split"], directed=row["directed"])
+        Caption(row["id"], f"{row['id']}#{order}", order, text, row["split"], directed=bool(row["action"]), action=row["action"])
         for row in entries
         for order, text in enumerate(row["captions"])
     ]
@@ -86,7 +86,7 @@ class Clip:
             "split": self.split,
             "seconds": round(self.form.seconds, 3),
             "captions": self.captions,
-            "directed": captions.directed(self.scene),
+            "action": captions.action(self.scene),
         }
 
 

@@ -46,6 +46,7 @@ def embed(clip: FrozenClip, split: Split, *, device: torch.device, workers: int 
         directed=split.directed,
         mask=mask,
         temperature=clip.query_temperature,
+        action=split.action,
     )
 
 

@@ -1,6 +1,6 @@
 """The embeddings of a split as arrays and as a file. G videos, Q captions, K twins, E embedding."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from pipeline.core import hdf5
 from pipeline.core.hdf5 import Refused, opened, written
 
 ARRAYS = ("video", "text", "twin", "video_of_text", "twin_of", "directed", "mask")
-NAMES = ("video_id", "caption_id")
+NAMES = ("video_id", "caption_id", "action")
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Embeddings:
 
     Where each query weighs the frames with a `temperature`, nothing is normalised and videos and twins are their frame features
     (G, T, E), (K, T, E). `mask` (G, T) tells real frames.
-    `directed` (Q,) marks captions that name a direction of time; each of their videos has a twin.
+    `directed` (Q,) marks captions that name a direction of time; each of their videos has a twin. `action` (Q,): by what kind of
+    action, "" where nobody says; empty in files from before it was said.
     """
 
     video: np.ndarray
@@ -32,6 +33,7 @@ class Embeddings:
     directed: np.ndarray
     mask: np.ndarray
     temperature: float | None = None
+    action: list[str] = field(default_factory=list)
 
 
 def save(target: Path, made: Embeddings, *, attributes: dict[str, str | int]) -> None:
@@ -50,7 +52,7 @@ def load(source: Path) -> tuple[Embeddings, dict[str, str | int]]:
     try:
         with opened(source) as file:
             arrays: dict[str, Any] = {name: file[name][:] for name in ARRAYS}
-            names = {name: [str(x) for x in file[name].asstr()[:]] for name in NAMES}
+            names = {name: [str(x) for x in file[name].asstr()[:]] for name in NAMES if name in file or name != "action"}
             said = hdf5.attributes(file)
             temperature = float(said.pop("temperature")) if "temperature" in said else None
             attributes: dict[str, str | int] = {key: value if isinstance(value, str) else int(value) for key, value in said.items()}

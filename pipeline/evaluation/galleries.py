@@ -74,6 +74,7 @@ def subset(made: Embeddings, chosen: NDArray[np.bool_]) -> Embeddings:
         text=made.text[texts],
         directed=made.directed[texts],
         caption_id=[caption for caption, taken in zip(made.caption_id, texts, strict=True) if taken],
+        action=[action for action, taken in zip(made.action, texts, strict=bool(made.action)) if taken],
         video_of_text=row[made.video_of_text[texts]],
         twin=made.twin[twins],
         twin_of=row[made.twin_of[twins]],

@@ -39,10 +39,16 @@ def score(made: Embeddings, *, settings: Score, asked: NDArray[np.bool_] | None 
 
 
 def probe(made: Embeddings, asked: Integers, **interval: Any) -> dict[str, Any] | None:
-    """The temporal probe over the directed captions of the videos `asked`."""
+    """The temporal probe over the directed captions of the videos `asked`, and over those of each kind of action, where they have one."""
     own, twin, videos = twin_scores(made)
     taken = np.isin(videos, asked)
-    return metrics.probe(own[taken], twin[taken], videos[taken], **interval)
+    whole = metrics.probe(own[taken], twin[taken], videos[taken], **interval)
+    if whole is None or not made.action:
+        return whole
+    kind = np.array(made.action)[made.directed]
+    rows = {name: taken & (kind == name) for name in sorted(set(kind[taken])) if name}
+    kinds = {name: metrics.probe(own[of], twin[of], videos[of], **interval) for name, of in rows.items()}
+    return whole | ({"actions": kinds} if kinds else {})
 
 
 def gallery_hash(made: Embeddings, texts: Integers | None = None) -> str:

@@ -4,7 +4,7 @@ B videos, T frames, C captions, L tokens.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ class Pairs(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Captions `ids` (C, L) of the videos `video` (C,), and which of them name a direction of time `directed` (C,).
+    """Captions `ids` (C, L) of the videos `video` (C,). `directed` (C,): whether it names a direction of time; `action`: by what kind.
 
     Videos are at the level `store.level` of the vision tower, captions at `text.level` of the text tower, 0 without a `text`. `extra`:
     token ids (V, T, L) of a caption of each frame of all V videos, by their rows in the store; None where a run does not read them.
@@ -52,6 +52,7 @@ class Split:
     video: np.ndarray
     directed: np.ndarray
     caption_ids: list[str]
+    action: list[str] = field(default_factory=list)
     extra: Tensor | None = None
 
     @property
@@ -128,6 +129,7 @@ def open_split(files: Files, *, clip: FrozenClip, shape: Sampling) -> Split:
         video=table["video_id"].map(row).to_numpy(np.int64),
         directed=table["directed"].to_numpy(bool),
         caption_ids=table["caption_id"].tolist(),
+        action=table["action"].tolist(),
         extra=read_extra(files.extra, clip=clip, video_ids=store.video_ids, shape=shape) if files.extra else None,
     )
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.motion.scene import DIRECTED, MOVES, RESIZED, Scene, Thing, pick, state
+from pipeline.motion.scene import KINDS, MOVES, RESIZED, Scene, Thing, pick, state
 
 WAYS = {"left": ("to the left", "left"), "right": ("to the right", "right"), "up": ("up", "to the top"), "down": ("down", "to the bottom")}
 MOVING = ("moves", "slides", "drifts", "goes")
@@ -15,6 +15,7 @@ DOING = {
     "blink": ("blinks", "flashes on and off"),
     "stay": ("stays still", "does not move", "rests"),
 }
+SEVERAL = "several"
 TOLD_FROM = 0.6  # of a scene: from here on a still caption may tell the deed
 JOINS = (" while ", " and ", " as ")
 
@@ -29,9 +30,10 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     return text
 
 
-def directed(scene: Scene) -> bool:
-    """Whether a caption that names every action is right for one direction of time only."""
-    return any(thing.action in DIRECTED for thing in scene.things)
+def action(scene: Scene) -> str:
+    """The kind of action that makes a caption right for one direction of time only: a key of KINDS, SEVERAL, or "" where none does."""
+    found = {kind for thing in scene.things for kind, actions in KINDS.items() if thing.action in actions}
+    return SEVERAL if len(found) > 1 else "".join(found)
 
 
 def deed(thing: Thing, rng: np.random.Generator) -> str:
@@ -61,19 +63,33 @@ def still_caption(scene: Scene, u: float, rng: np.random.Generator) -> str:
     return f"{text} on a {scene.ground[0]} background" if rng.random() < 0.3 else text
 
 
+def placed_caption(scene: Scene, u: float, rng: np.random.Generator) -> str:
+    """A caption of the picture at time u with no more than colours, shapes and places: often the place alone tells two pictures apart."""
+    parts = []
+    for thing in scene.things:
+        now = state(thing, u)
+        words = [pick(rng, ("a", "the")), _colour(thing, u), thing.shape, _place(now.x, now.y)]
+        parts.append(" ".join(word for word in words if word))
+    return pick(rng, (" and ", " with ")).join(parts)
+
+
 def _still_part(thing: Thing, u: float, rng: np.random.Generator) -> str:
     now = state(thing, u)
     size = "small" if now.radius < 0.1 else "big" if now.radius > 0.14 else ""
     faint = "faint" if now.alpha < 0.35 else ""
-    # Halfway through a change of colour there is no word for the mixture.
-    plain = thing.action != "recolour" or abs(u - 0.5) > 0.22
-    colour = (thing.recolour if thing.action == "recolour" and u > 0.5 else thing.colour) if plain else ""
-    words = [pick(rng, ("a", "the")), size if rng.random() < 0.6 else "", faint, colour, thing.shape]
+    words = [pick(rng, ("a", "the")), size if rng.random() < 0.6 else "", faint, _colour(thing, u), thing.shape]
     text = " ".join(word for word in words if word)
     if u > TOLD_FROM and rng.random() < 0.7:
         place = f" {_place(now.x, now.y)}" if rng.random() < 0.3 else ""
         return f"{_told(words, thing)}{place} {deed(thing, rng)}"
     return f"{text} {_place(now.x, now.y)}" if rng.random() < 0.7 else text
+
+
+def _colour(thing: Thing, u: float) -> str:
+    """The colour at time u; halfway through a change there is no word for the mixture."""
+    if thing.action != "recolour":
+        return thing.colour
+    return "" if abs(u - 0.5) <= 0.22 else thing.recolour if u > 0.5 else thing.colour
 
 
 def _told(words: list[str], thing: Thing) -> str:

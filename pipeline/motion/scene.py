@@ -25,8 +25,9 @@ COLOURS: dict[str, Colour] = {
 RADIUS = {"small": 0.09, "big": 0.16}
 MOVES = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 # Reversed in time, each of these becomes another action, so its caption is right for one direction of time only.
-DIRECTED = ("left", "right", "up", "down", "grow", "shrink", "fade in", "fade out", "recolour")
 RESIZED = ("grow", "shrink")
+KINDS = {"moves": tuple(MOVES), "sizes": RESIZED, "fades": ("fade in", "fade out"), "colours": ("recolour",)}
+DIRECTED = tuple(itertools.chain.from_iterable(KINDS.values()))
 UNDIRECTED = ("spin", "blink", "stay")
 TONES: dict[str, tuple[tuple[Colour, Colour], ...]] = {
     "light": (

@@ -16,7 +16,7 @@ from pipeline.core import files
 from pipeline.core.code import ROOT
 from pipeline.core.layout import REVERSED
 from pipeline.evaluation import embeddings
-from pipeline.reporting import against, examples, galleries, noise, page, plots, rates
+from pipeline.reporting import actions, against, examples, galleries, noise, page, plots, rates
 from pipeline.reporting import results as report
 from pipeline.stages import guarded
 
@@ -39,7 +39,8 @@ def main() -> None:
         results, df, shown=shown, thumbnails=thumbnails, score=score, card=card, marked=marked, apart=apart, against=compared, root=root
     )
     notes = [*filter(None, [noise.told(marked, methods=len(df))]), *report.warnings(results, df)]
-    tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: report.to_markdown(df, notes=notes) + galleries.to_markdown(apart)}
+    text = report.to_markdown(df, notes=notes) + actions.to_markdown(actions.table(groups)) + galleries.to_markdown(apart)
+    tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: text}
     tables[args.text] = f"{report.to_text(df, notes=notes)}\n"
     tables[args.trials] = rates.table(args.searches).to_csv(index=False)
     tables[args.points] = plots.points(df).to_csv(index=False)

@@ -165,7 +165,9 @@ def test_binary_is_the_probe_by_hand():
 def two(tmp_path, monkeypatch):
     """Two videos in both directions as tables of a split, and a store of them."""
     table = pd.DataFrame({"video_id": ["v0", "v0~reversed", "v1", "v1~reversed"], "caption_id": list("abcd"), "text": "a door"})
-    table.assign(directed=True, split="test", dataset="rtime", order=0, paragraph_id="").to_parquet(tmp_path / "captions.parquet")
+    table.assign(directed=True, split="test", dataset="rtime", order=0, action="", paragraph_id="").to_parquet(
+        tmp_path / "captions.parquet"
+    )
     store = stored(videos=2)
     monkeypatch.setattr("pipeline.inputs.split.video_store", lambda *_, **__: store)
     return tmp_path / "captions.parquet"

@@ -1,6 +1,7 @@
 """Parts of a test set beside the whole: each number again by hand, each list in the forms that circulate."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from pipeline.config.params import check
 from pipeline.config.resolve import score as settings_of
 from pipeline.config.schema import Gallery, Score
 from pipeline.evaluation.embeddings import Embeddings, save
-from pipeline.evaluation.galleries import blocks, ids
+from pipeline.evaluation.galleries import blocks, ids, subset
 from pipeline.evaluation.score import gallery_hash, score
 from pipeline.reporting import galleries
 from pipeline.reporting.results import Result
@@ -25,7 +26,7 @@ def made():
     rng = np.random.default_rng(3)
     video, text = rng.normal(size=(6, 5)).astype(np.float32), rng.normal(size=(12, 5)).astype(np.float32)
     links = {"video_of_text": np.repeat(np.arange(6), 2), "twin_of": np.array([0, 2, 4]), "directed": np.arange(12) % 4 < 2}
-    names = {"video_id": VIDEOS, "caption_id": [f"c{n}" for n in range(12)]}
+    names = {"video_id": VIDEOS, "caption_id": [f"c{n}" for n in range(12)], "action": ["moves", "sizes"] * 6}
     return Embeddings(video=video, text=text, twin=video[::2, ::-1].copy(), mask=np.ones((6, 1), bool), **links, **names)
 
 
@@ -60,6 +61,12 @@ def test_each_number_is_that_by_hand(made, tmp_path, ranked):
 def test_all_videos_as_queries_are_the_whole(made):
     whole = score(made, settings=Score(bootstrap=20))
     assert score(made, settings=Score(bootstrap=20), asked=np.ones(6, bool)) == whole
+
+
+def test_a_part_keeps_what_each_caption_names_and_old_files_name_nothing(made):
+    chosen = np.array([True, False, True, False, False, False])
+    assert subset(made, chosen).action == ["moves", "sizes"] * 2
+    assert subset(replace(made, action=[]), chosen).action == []
 
 
 def test_a_video_without_a_clip_is_counted_and_a_stranger_is_refused(made, tmp_path):

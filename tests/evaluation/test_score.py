@@ -69,7 +69,16 @@ def test_the_probe_compares_each_caption_with_its_own_twin_by_hand():
     found = score(made, settings=Score(bootstrap=10))
     # caption 0: 1 against 0, a win; caption 1: 0.8 against 0.8, a tie
     assert (found["probe"]["accuracy"], found["probe"]["ties"]) == (75.0, 1)
-    assert found["t2v"]["R1"] == 100.0
+    assert found["t2v"]["R1"] == 100.0 and "actions" not in found["probe"]
+    named = embeddings.Embeddings(**vars(made) | {"action": ["moves", "sizes", ""]})
+    kinds = score(named, settings=Score(bootstrap=10))["probe"]
+    assert {name: (of["accuracy"], of["captions"], of["ties"]) for name, of in kinds.pop("actions").items()} == {
+        "moves": (100.0, 1, 0),
+        "sizes": (50.0, 1, 1),
+    }
+    assert kinds == found["probe"]
+    asked = score(named, settings=Score(bootstrap=10), asked=np.array([False, True, True]))["probe"]["actions"]
+    assert set(asked) == {"sizes"}, "of the videos that ask"
 
 
 def test_where_queries_weigh_the_frames_scores_equal_a_loop_over_pairs_and_twins_use_the_same_weights():

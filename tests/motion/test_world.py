@@ -46,9 +46,19 @@ def test_no_scene_is_in_two_splits_and_none_stands_where_still_pictures_stand():
 
 def test_most_test_captions_name_a_direction_of_time(plan):
     test = [clip for clip in plan if clip.split == "test"]
-    assert sum(captions.directed(clip.scene) for clip in test) >= len(test) / 2
+    assert sum(captions.action(clip.scene) != "" for clip in test) >= len(test) / 2
     assert {len(clip.captions) for clip in test} == {1}
     assert {len(clip.captions) for clip in plan if clip.split == "train"} == {5}
+
+
+def test_an_action_is_of_a_kind_and_two_kinds_are_several():
+    def kind(*actions):
+        return captions.action(scene.Scene(tuple(scene.Thing("star", "red", "big", action, 0.5, 0.5) for action in actions), ("dark", 0)))
+
+    kinds = {"left": "moves", "shrink": "sizes", "fade in": "fades", "recolour": "colours", "spin": "", "stay": ""}
+    assert {action: kind(action) for action in kinds} == kinds
+    assert kind("up", "blink", "down") == "moves" and kind("up", "grow") == kind("grow", "spin", "up") == "several"
+    assert {action for of in scene.KINDS.values() for action in of} == set(scene.DIRECTED), "no directed one without a kind"
 
 
 def test_every_kind_of_file_every_action_and_one_to_three_objects_occur(plan):
@@ -141,6 +151,18 @@ def test_still_captions_hold_the_verbs_of_the_clips_and_only_the_end_of_a_scene_
     verbs = captions.MOVING
     assert not [text for text in early if any(verb in text for verb in verbs)]
     assert [text for text in late if any(verb in text for verb in verbs)]
+
+
+def test_a_placed_caption_tells_colour_shape_and_place_alone():
+    rng = np.random.default_rng(0)
+    things = (scene.Thing("star", "red", "big", "left", 0.5, 0.5), scene.Thing("circle", "green", "small", "recolour", 0.2, 0.8, "blue"))
+    for u, told in {
+        0.0: ("red star on the right", "green circle at the bottom left"),
+        0.5: ("red star in the middle", "circle at the bottom left"),
+        1.0: ("red star on the left", "blue circle at the bottom left"),
+    }.items():
+        said = {captions.placed_caption(scene.Scene(things, ("light", 0)), u, rng) for _ in range(100)}
+        assert said == {f"{a} {told[0]}{join}{b} {told[1]}" for a in ("a", "the") for b in ("a", "the") for join in (" and ", " with ")}
 
 
 def test_the_tiny_clip_reads_the_words_of_the_world():

@@ -50,7 +50,7 @@ def tables(videos, texts):
     """The tables of a dataset; `texts`: video -> its sentences, all of them captions."""
     transcoded = pd.DataFrame(videos)
     homes = transcoded.set_index("video_id")["split"]
-    rows = [("toy", v, f"{v}#{i}", i, text, homes[v], False, "") for v, said in texts.items() for i, text in enumerate(said)]
+    rows = [("toy", v, f"{v}#{i}", i, text, homes[v], False, "", "") for v, said in texts.items() for i, text in enumerate(said)]
     captions = pd.DataFrame(rows, columns=list(CAPTION_COLUMNS))
     usable = transcoded[transcoded["status"].isin(["ok", "degraded"])]
     used = {split: in_split(usable, split) for split in SPLITS}

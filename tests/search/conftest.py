@@ -108,7 +108,7 @@ def dataset(made, tmp_path_factory):
         )
         captions += [{"video_id": video, "caption_id": f"{video}#{order}", "text": f"caption {order} of {number}"} for order in range(2)]
     pd.DataFrame(rows).to_parquet(work / "videos.parquet")
-    pd.DataFrame(captions).assign(directed=False).to_parquet(work / "captions.parquet")
+    pd.DataFrame(captions).assign(directed=False, action="").to_parquet(work / "captions.parquet")
     return world
 
 

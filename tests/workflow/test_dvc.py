@@ -118,28 +118,6 @@ def test_every_command_of_the_page_is_typed_by_a_test():
     assert set(PAGE) == {"Compare methods", "A sweep", "Remotes", "Pushing", "Adapters travel", "Where a number comes from"}
 
 
-def test_a_clone_has_nothing_to_do_and_a_change_runs_one_method(tracked, finished):
-    """What is changed in a clone, and then: back to what was pulled."""
-    clone = tracked
-    assert sha256(clone, ADAPTER) == sha256(finished, ADAPTER)
-    old = json.loads((clone.folder / "metrics/motion/vop.json").read_text())
-    clone.edit("params.yaml", lambda text: text.replace(*RATE))
-    assert clone.planned() == {"train": 1, "embed": 1, "score": 1, "evaluate": 1, "report": 1}
-    assert ran(clone.does("dvc repro")) == (OF_VOP | {"report@motion", "selected"}, set())
-    assert UP_TO_DATE in clone.does("dvc repro")
-    assert clone.planned() == {}
-    assert sha256(clone, ADAPTER) != sha256(finished, ADAPTER)
-    change = json.loads(clone.does("dvc metrics diff --json HEAD --targets metrics/motion/vop.json metrics/motion/mv_adapter.json"))
-    assert set(change) == {"metrics/motion/vop.json"}
-    clone.does("git commit -q -a -m rate")
-
-    clone.does("git checkout -q HEAD~1 && dvc checkout -q && python -m pipeline.stages.dvc adopt")
-    assert sha256(clone, ADAPTER) == sha256(finished, ADAPTER)
-    assert json.loads((clone.folder / "metrics/motion/vop.json").read_text()) == old
-    assert UP_TO_DATE in clone.does("dvc repro")
-    assert clone.planned() == {}
-
-
 def test_what_does_not_belong_to_the_revision_is_not_adopted_and_what_is_not_made_is_not_recorded(tracked):
     tracked.edit("params.yaml", lambda text: text.replace(*RATE))
     adopted = tracked.run("python", "-m", "pipeline.stages.dvc", "adopt")
@@ -158,10 +136,13 @@ def test_from_nothing_dvc_trains_all_methods_in_one_snakemake(from_nothing):
     assert UP_TO_DATE in from_nothing.does("dvc repro")
 
 
-def test_an_interrupted_repro_goes_on_without_a_hand(tracked):
+def test_in_a_clone_a_change_runs_one_method_which_goes_on_after_an_interruption_and_is_taken_back(tracked, finished):
     """First Ctrl-C, then a power cut in what goes on from it: everything that DVC has started gets the signal."""
+    assert sha256(tracked, ADAPTER) == sha256(finished, ADAPTER)
+    old = json.loads((tracked.folder / "metrics/motion/vop.json").read_text())
     tracked.warm = False
     tracked.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {epochs: 24}}"))
+    assert tracked.planned() == {"train": 1, "embed": 1, "score": 1, "evaluate": 1, "report": 1}
     log = tracked.folder / "logs/train/motion.vop.0.log"
     for number, epoch in ((signal.SIGINT, 3), (signal.SIGKILL, 8)):
         log.unlink(missing_ok=True)
@@ -179,11 +160,20 @@ def test_an_interrupted_repro_goes_on_without_a_hand(tracked):
         assert not (tracked.folder / ADAPTER).exists()
         assert list((tracked.folder / RUNS / "vop/0").glob("state-*.pt"))
     tracked.warm = True  # nothing disturbs the rest
-    started, _ = ran(tracked.does("dvc repro"))
-    assert started == OF_VOP | {"report@motion", "selected"}
+    assert ran(tracked.does("dvc repro")) == (OF_VOP | {"report@motion", "selected"}, set())
     assert json.loads((tracked.folder / RUNS / "vop/0/train.json").read_text())["epochs"][-1]["epoch"] == 24
     assert 0 < log.read_text().count("\nepoch ") < 20, "it went on from its state"
     assert tracked.planned() == {} and UP_TO_DATE in tracked.does("dvc repro")
+    assert sha256(tracked, ADAPTER) != sha256(finished, ADAPTER)
+    change = json.loads(tracked.does("dvc metrics diff --json HEAD --targets metrics/motion/vop.json metrics/motion/mv_adapter.json"))
+    assert set(change) == {"metrics/motion/vop.json"}
+    tracked.does("git commit -q -a -m longer")
+
+    tracked.does("git checkout -q HEAD~1 && dvc checkout -q && python -m pipeline.stages.dvc adopt")
+    assert sha256(tracked, ADAPTER) == sha256(finished, ADAPTER)
+    assert json.loads((tracked.folder / "metrics/motion/vop.json").read_text()) == old
+    assert UP_TO_DATE in tracked.does("dvc repro")
+    assert tracked.planned() == {}
 
 
 def test_the_session_of_the_page_compares_two_methods(tracked):
@@ -215,10 +205,10 @@ def sweep(tracked, commands, **places):
     tracked.edit("params.yaml", lambda text: text.replace("vop: {}", "vop: {train: {lr: 1.0e-2}}"))
     tracked.does("git commit -q -a -m key")
     typed(tracked, *commands, **places)
-    for _ in range(600):
+    for _ in range(80):
         if "Running" not in (listed := tracked.does("dvc queue status")) and "Queued" not in listed:
             break
-        time.sleep(1)
+        time.sleep(8)  # what is asked takes seconds of a core from those that are asked for
     assert listed.count("Success") == 2, listed + tracked.does(
         "dvc queue status; dvc queue logs $(dvc queue status | awk 'NR==2{print $1}')"
     )

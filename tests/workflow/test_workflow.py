@@ -145,6 +145,10 @@ def test_a_flipped_bit_of_a_stored_feature_is_named_and_leaves_no_embeddings(che
 
 def test_the_report_names_every_method_and_needs_no_network(finished):
     page = (finished.folder / "results/motion/report.html").read_text()
+    probe = read(finished, "mv_adapter", "metrics.json")["probe"]
+    assert sum(kind["captions"] for kind in probe["actions"].values()) == probe["captions"], "each caption is of one kind"
+    for kind, found in probe["actions"].items():
+        assert f'<th scope="col">{kind} ({found["captions"]})</th>' in page
     assert all(method in page for method in METHODS)
     assert 'src="http' not in page and 'href="http' not in page
     done = finished.snakemake("--report", "snakemake-report.html")

@@ -36,6 +36,7 @@ class Caption:
     text: str
     split: str
     directed: bool = False  # it is right for one direction of time only
+    action: str = ""  # the kind of action that it names, of a directed one, where the publisher says so
     paragraph_id: str = ""
 
 

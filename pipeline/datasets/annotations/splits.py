@@ -72,6 +72,13 @@ def paragraphs(captions: pd.DataFrame) -> pd.DataFrame:
     """The sentences of each paragraph joined by blanks, in their order, to one caption named after the paragraph (CLIP4Clip, sec. 4.1)."""
     single, rows = captions[captions["paragraph_id"] == ""], captions[captions["paragraph_id"] != ""]
     groups = rows.sort_values("order", kind="stable").groupby("paragraph_id", sort=False)
-    joined = groups.agg({"dataset": "first", "video_id": "first", "text": " ".join, "split": "first", "directed": "any"}).reset_index()
+    whole = {"dataset": "first", "video_id": "first", "text": " ".join, "split": "first", "directed": "any"}
+    joined = groups.agg(whole | {"action": _common}).reset_index()
     joined = joined.assign(order=0, caption_id=joined["paragraph_id"] + "#paragraph")
     return pd.concat([single, joined[list(CAPTION_COLUMNS)]], ignore_index=True)
+
+
+def _common(actions: "pd.Series[str]") -> str:
+    """The one kind of action that the sentences of a paragraph name, "" for none or several."""
+    found = {*actions} - {""}
+    return "".join(found) if len(found) == 1 else ""

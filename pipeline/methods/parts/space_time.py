@@ -46,22 +46,35 @@ class SpaceTime(nn.Module):
 class FramesConv(nn.Conv3d):
     """Conv3d of odd kernels over (T, H, W) that keeps their sizes, for frames (B, T, C, H, W) with their mask (B, T): padded ones are zero.
 
-    A 2-D convolution makes what each tap over time adds, and the taps are added up. For so few channels torch's own on a CPU takes a
-    hundred times as long, and one whose channels do not come last twice as long.
+    The taps over time become channels of a 2-D convolution: of what it reads, or of what it makes and then added up, whichever are
+    fewer. For so few channels torch's own 3-D one takes a hundred times as long on a CPU, and one whose channels do not come last twice.
     """
 
     def __init__(self, channels: int, out: int, kernel: tuple[int, int, int]) -> None:
         super().__init__(channels, out, kernel)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        (taps, height, width), number = self.kernel_size, frames.shape[1]
-        shown = (frames * mask[:, :, None, None, None]).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        kernels = self.weight.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        each = F.conv2d(shown, kernels, padding=(height // 2, width // 2))
-        each = F.pad(each.unflatten(0, (-1, number)).unflatten(2, (-1, taps)), (*[0] * 8, taps // 2, taps // 2))
-        added = torch.stack([each[:, tap : tap + number, :, tap] for tap in range(taps)]).sum(dim=0)
+        shown, kernels, taps = frames * mask[:, :, None, None, None], self.weight.transpose(1, 2), self.kernel_size[0]
         assert self.bias is not None
-        return added + self.bias[:, None, None]
+        if self.in_channels <= self.out_channels:
+            read = torch.cat(_shifted(shown, taps), dim=2)
+            made = self._flat(read, kernels.flatten(1, 2))
+        else:
+            each = self._flat(shown, kernels.flatten(0, 1)).unflatten(2, (-1, taps))
+            made = torch.stack([shifted[:, :, :, tap] for tap, shifted in enumerate(_shifted(each, taps))]).sum(dim=0)
+        return made + self.bias[:, None, None]
+
+    def _flat(self, frames: Tensor, kernels: Tensor) -> Tensor:
+        """Frames (B, T, C, H, W) through kernels (O, C, h, w), one by one."""
+        _, height, width = self.kernel_size
+        last = [part.contiguous(memory_format=torch.channels_last) for part in (frames.flatten(0, 1), kernels)]
+        return F.conv2d(*last, padding=(height // 2, width // 2)).unflatten(0, (-1, frames.shape[1]))
+
+
+def _shifted(frames: Tensor, taps: int) -> list[Tensor]:
+    """Frames (B, T, ...) as each tap over time meets them: the one before, the same, the one after, with zeros beside a video."""
+    padded = F.pad(frames, (*[0] * 2 * (frames.ndim - 2), taps // 2, taps // 2))
+    return [padded[:, tap : tap + frames.shape[1]] for tap in range(taps)]
 
 
 def at_entry(change: Callable[[Tensor, Flow], Tensor]) -> TokenHook:

@@ -119,10 +119,13 @@ def test_a_split_that_lost_all_its_videos_stops_the_run_whatever_the_policy():
 
 def test_sentences_of_a_paragraph_are_joined_in_their_order_and_others_stay():
     rows = [Caption("a", "a#1", 1, "it stops", "test", paragraph_id="a"), Caption("b", "b#0", 0, "a star", "test")]
-    rows += [Caption("a", "a#0", 0, "a dog ", "test", directed=True, paragraph_id="a")]
+    rows += [Caption("a", "a#0", 0, "a dog ", "test", directed=True, action="moves", paragraph_id="a")]
     joined_ = splits.paragraphs(tables("x", [], rows)[1])
     assert dict(zip(joined_["caption_id"], joined_["text"], strict=True)) == {"b#0": "a star", "a#paragraph": "a dog  it stops"}
     assert dict(zip(joined_["caption_id"], joined_["directed"], strict=True)) == {"b#0": False, "a#paragraph": True}
+    assert dict(zip(joined_["caption_id"], joined_["action"], strict=True)) == {"b#0": "", "a#paragraph": "moves"}
+    rows += [Caption("a", "a#2", 2, "and grows", "test", directed=True, action="sizes", paragraph_id="a")]
+    assert splits.paragraphs(tables("x", [], rows)[1])["action"].tolist() == ["", ""], "not of one kind"
     assert list(joined_.columns) == list(rows_columns())
 
 
