@@ -14,15 +14,6 @@ from pipeline.reporting import records, results
 from pipeline.reporting.provenance import Trace, trace
 from pipeline.reporting.seed_means import evaluation
 
-METRICS = "backbone backbone_digest dataset embeddings gallery gallery_hash adapter method missing_hash precision probe queries score seed"
-KEPT = {
-    "metrics": (*METRICS.split(), "meaningless", "t2v", "v2t"),
-    "cost": (*results.NEEDED["cost.json"].split(), "tower_parameters", "tower_share", "macs_per_caption", "folds", "sees_batch"),
-    "train": ("status", "adapter", "epochs", "selected_epoch", "train_seconds"),
-    "record": ("commit", "device", "inputs", "lock", "machine", "precision", "processes", "threads", "versions"),
-}
-TRIAL = ("gain", "lr", "clip_lr", "val", "failure")
-
 
 def contribution(
     folders: Sequence[Path], *, params: Path, experiment: str, said: Mapping[str, str], hashes: dict[Path, str]
@@ -73,20 +64,15 @@ def _search(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     made = read_json(path)
-    return {"gain": made["gain"], "trials": [_kept(trial, TRIAL) for trial in made["trials"]]}
+    return {"gain": made["gain"], "trials": [records.kept(trial, "trial") for trial in made["trials"]]}
 
 
 def _run(result: results.Result) -> dict[str, Any]:
     """One seed, without what only its machine has: paths, and the names of dead parameters."""
-    train = _kept(result.train, KEPT["train"]) | {"record": _kept(result.train["record"], KEPT["record"])}
     inputs = {Path(name).name: digest for name, digest in result.metrics["inputs"].items()}
-    metrics = _kept(result.metrics, KEPT["metrics"]) | {"inputs": inputs}
+    parts = {"metrics": result.metrics | {"inputs": inputs}, "cost": result.cost, "train": result.train}
     outcomes = records.written(*compare.outcomes(embeddings.load(result.folder / "embeddings.h5")[0]))
-    return {"metrics": metrics, "cost": _kept(result.cost, KEPT["cost"]), "train": train, "outcomes": outcomes}
-
-
-def _kept(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name: values[name] for name in names if name in values}
+    return {name: records.kept(part, name) for name, part in parts.items()} | {"outcomes": outcomes}
 
 
 def seeds(folders: Sequence[Path]) -> dict[str, list[Path]]:

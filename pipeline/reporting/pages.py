@@ -16,7 +16,7 @@ from pipeline.core.code import ROOT
 from pipeline.core.files import whole
 from pipeline.core.formatting import markdown, tenth
 from pipeline.evaluation.compare import compare
-from pipeline.reporting import noise, picture, results
+from pipeline.reporting import actions, noise, picture, results
 from pipeline.reporting.rates import COLUMNS as TRIALS
 from pipeline.reporting.records import Entry, at
 
@@ -139,6 +139,14 @@ def seeds(entries: Sequence[Entry]) -> str:
     return markdown(head, rows, right=True)
 
 
+def probed(entries: Sequence[Entry]) -> str:
+    """The temporal probe by kind of action."""
+    runs = of(entries)
+    groups = {f"`{run}`": [result for result in runs if result.metrics["method"] == run] for run in results.table(runs)["method"]}
+    found = actions.table(groups)
+    return markdown(found.head, found.rows, right=True) if found else "These runs do not say what kind of action their captions name.\n"
+
+
 def _interval(ends: Sequence[float]) -> str:
     return f"({tenth(ends[0])} to {tenth(ends[1])})"
 
@@ -216,5 +224,11 @@ def trials(entries: Sequence[Entry]) -> str:
 
 
 KINDS: Mapping[str, Callable[..., str]] = {
-    "printed": printed, "table": table, "seeds": seeds, "wide": wide, "differences": differences, "everything": everything
-}  # fmt: skip
+    "printed": printed,
+    "table": table,
+    "seeds": seeds,
+    "actions": probed,
+    "wide": wide,
+    "differences": differences,
+    "everything": everything,
+}

@@ -96,6 +96,27 @@ def path_of(entry: Entry) -> Path:
     return Path(entry.place, f"{entry.run}.json")
 
 
+def kept(values: Any, kind: str) -> Any:
+    """Of what a stage wrote, the part that a `kind` of the schema has a place for: no paths, and no key that came after it."""
+    return _kept(values, _validator().schema["$defs"][kind])
+
+
+def _kept(value: Any, form: Mapping[str, Any]) -> Any:
+    forms = [form, *form.get("oneOf", ())]
+    for one in forms:
+        if "$ref" in one and isinstance(value, dict):
+            return kept(value, one["$ref"].rpartition("/")[2])
+    named = next((one for one in forms if "properties" in one), None)
+    if isinstance(value, list) and "items" in form:
+        return [_kept(entry, form["items"]) for entry in value]
+    if named is None or not isinstance(value, dict):
+        others = form.get("additionalProperties")
+        return (
+            {name: _kept(part, others) for name, part in value.items()} if isinstance(value, dict) and isinstance(others, dict) else value
+        )
+    return {name: _kept(value[name], part) for name, part in named["properties"].items() if name in value}
+
+
 def written(hits: Doubles, sizes: Integers) -> dict[str, str]:
     """The outcomes (V, 7) of `evaluation.compare` as they stand in a record: a line of numbers each."""
     columns = {"captions": sizes[:, 0], "directed": sizes[:, 6]} | dict(zip(OUTCOMES, hits.T, strict=True))

@@ -281,6 +281,24 @@ stays
         pages.differences(entries, "lora:vop")
 
 
+def test_the_probe_by_kind_of_action_comes_along_and_what_nobody_knows_yet_does_not(given):
+    metrics = copy.deepcopy(records.load(given)[0].content["runs"][0]["metrics"])
+    part = metrics["probe"]
+    assert "do not say" in pages.probed(records.load(given))
+    said = metrics | {"later": 1, "inputs": {"frames.h5": "0" * 64}, "probe": part | {"actions": {"moves": part | {"more": 2}}, "also": 3}}
+    kept = records.kept(said, "metrics")
+    assert kept["probe"] == part | {"actions": {"moves": part}} and "later" not in kept and kept["t2v"] == metrics["t2v"]
+    entries = [copy.deepcopy(entry) for entry in records.load(given)]
+    for run in (run for entry in entries for run in entry.content["runs"]):
+        run["metrics"]["probe"]["actions"] = {"moves": part}
+        records.checked(entries[0].content, place=Path("toy/tiny/mv_adapter.json"), where="x.json")
+    text = pages.probed(entries)
+    assert "| `vop` | " in text and f"moves ({part['captions']})" in text
+    entries[0].content["runs"][0]["metrics"]["probe"]["actions"]["<b>"] = part
+    with pytest.raises(ValueError, match="'<b>' does not match"):
+        records.checked(entries[0].content, place=Path("toy/tiny/mv_adapter.json"), where="x.json")
+
+
 def test_records_of_several_test_sets_are_not_one_table(given):
     entries = records.load(given)
     other = copy.deepcopy(entries[0].content)
