@@ -72,8 +72,10 @@ format: setup
 deps: setup
 	python -m pipeline.stages.dvc deps
 
-# The pages that follow from the code.
+# The pages that follow from the code, and what follows from the records in benchmarks/results.
 docs: setup
+	python -m pipeline.stages.tables
+	snakemake --rulegraph | python -m pipeline.stages.rulegraph --picture docs/workflow.svg
 	python -m pipeline.stages.configuration --page docs/configuration.md --schema docs/params.schema.json
 	python -m pipeline.stages.methods --page docs/methods.md
 	python -m pipeline.stages.backbones --page docs/backbones.md

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FOLDERS = "pipeline|tests|docs|slurm|recipes|envs|benchmarks|profiles|field|papers"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+FOLDERS = "pipeline|tests|docs|slurm|recipes|envs|benchmarks|profiles|field|papers|examples"
 ROOMS = sorted(path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py"))
-MADE = r"field/(data|work|runs|results|metrics|logs)\b"  # by `make field`
+MADE = r"(field|examples/[\w-]+)/(videos|data|work|runs|results|metrics|logs)\b"  # by `make field` and the examples, or given to these
 ENDS = r"(?=[\s`|;&#)\"']|$)"
 
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

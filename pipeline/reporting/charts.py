@@ -85,11 +85,11 @@ def scatter(table: pd.DataFrame) -> dict[str, Any]:
     levels = [
         {"y": y.at(row["t2v_R1"]), "label": f"{row['label']} {row['t2v_R1']:.1f}"} for _, row in table[table["trainable"] == 0].iterrows()
     ]
-    _place(points, levels, box)
+    place(points, levels, box)
     return {"width": width, "height": height, "box": box, "x": x.ticks(), "y": y.ticks(), "points": points, "levels": levels}
 
 
-def _place(points: list[dict[str, Any]], levels: list[dict[str, Any]], box: tuple[int, int, int, int]) -> None:
+def place(points: list[dict[str, Any]], levels: list[dict[str, Any]], box: tuple[int, int, int, int]) -> None:
     """Put each label beside its point where it covers least of the points, bars, levels and labels placed before it."""
     taken = [(p["x"] - 6, p["y"] - 6, p["x"] + 6, p["y"] + 6) for p in points]
     taken += [(p["x"] - 2, p["high"], p["x"] + 2, p["low"]) for p in points]

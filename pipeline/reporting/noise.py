@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.config.schema import Score
 from pipeline.evaluation.compare import NAMES, exchanged, holm, outcomes, shares
 from pipeline.evaluation.embeddings import Embeddings
-from pipeline.evaluation.ranks import Doubles
+from pipeline.evaluation.ranks import Doubles, Integers
 
 TESTED = ("t2v_R1", "t2v_R5", "t2v_R10", "v2t_R1", "RSum", "probe")  # columns of the table; the more, the better
 
@@ -21,8 +21,13 @@ def alike(df: pd.DataFrame, found: Mapping[str, Iterable[Embeddings]], *, score:
     `evaluation.compare` says so at 1 - `score.confidence`, after Holm's correction for all methods that are tested against the best, and
     if the means of seeds, where there are several, are further apart than their deviations allow.
     """
-    parts = np.stack([_parts(found[label]) for label in df["label"]])
-    marked = {}
+    parts = {label: parts_of(outcomes(made) for made in seeds) for label, seeds in found.items()}
+    return alike_by_parts(df, parts, score=score)
+
+
+def alike_by_parts(df: pd.DataFrame, found: Mapping[str, Doubles], *, score: Score) -> dict[str, list[str]]:
+    """The same of `parts_of` each label."""
+    parts, marked = np.stack([found[label] for label in df["label"]]), {}
     for column in TESTED:
         if not df[column].isna().any():
             order = np.argsort(-df[column].to_numpy(), kind="stable")
@@ -33,9 +38,9 @@ def alike(df: pd.DataFrame, found: Mapping[str, Iterable[Embeddings]], *, score:
     return marked
 
 
-def _parts(seeds: Iterable[Embeddings]) -> Doubles:
-    """The share of each video in each metric (V, 8), in percent, a mean over seeds."""
-    return np.asarray(np.mean([shares(*outcomes(made)) for made in seeds], axis=0))
+def parts_of(seeds: Iterable[tuple[Doubles, Integers]]) -> Doubles:
+    """The share of each video in each metric (V, 8), in percent, a mean over the `compare.outcomes` of seeds."""
+    return np.asarray(np.mean([shares(*made) for made in seeds], axis=0))
 
 
 def _beyond(change: Doubles, ordered: pd.DataFrame, *, column: str, score: Score) -> np.ndarray:

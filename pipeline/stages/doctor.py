@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import textwrap
 from dataclasses import asdict
@@ -24,7 +25,8 @@ SECONDS = 8.0  # that a check may take
 
 def main() -> None:
     args = _arguments()
-    lines, case = _case(args.params, slurm=args.slurm)
+    os.chdir(args.params.parent)  # as `snakemake --directory`: folders and files are relative to that of params.yaml
+    lines, case = _case(Path(args.params.name), slurm=args.slurm)
     lines += examine(case, seconds=SECONDS)
     stops = sum(line.state == STOP for line in lines)
     if args.json:
@@ -63,7 +65,7 @@ def _text(line: Line) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=FILE, help="what is planned")
+    parser.add_argument("--params", type=Path, default=FILE, help="what is planned, and whose folder is looked at")
     parser.add_argument("--slurm", action="store_true", help="jobs run on a cluster: this machine's GPUs and memory are not theirs")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()

@@ -66,6 +66,20 @@ def test_the_command_says_a_line_each(folder, monkeypatch, capsys):
     assert any(line.startswith("warning  git            there is no git here") for line in lines)
 
 
+@pytest.mark.usefixtures("programs")
+def test_files_are_looked_for_beside_the_settings_that_are_named(folder, monkeypatch, capsys):
+    (folder / "there").mkdir()
+    text = TINY.read_text().replace("datasets: [motion]", "datasets: [mine]")
+    entry = "\ndatasets:\n  mine: {videos: clips, captions: captions.csv, words: 24, frames: {number: 4, size: 64}}\n"
+    (folder / "there/params.yaml").write_text(text.replace("\ndatasets:\n", entry))
+    (folder / "there/captions.csv").write_text("video,caption\na,one\nb,two\nc,three\n")
+    (folder / "there/clips").mkdir()
+    for name in "abc":
+        (folder / f"there/clips/{name}.mp4").write_bytes(b"x")
+    run(monkeypatch, "--params", str(folder / "there/params.yaml"))
+    assert "on mine with 3 videos" in capsys.readouterr().out.splitlines()[0]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
