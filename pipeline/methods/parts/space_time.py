@@ -67,8 +67,9 @@ class FramesConv(nn.Conv3d):
     def _flat(self, frames: Tensor, kernels: Tensor) -> Tensor:
         """Frames (B, T, C, H, W) through kernels (O, C, h, w), one by one."""
         _, height, width = self.kernel_size
-        last = [part.contiguous(memory_format=torch.channels_last) for part in (frames.flatten(0, 1), kernels)]
-        return F.conv2d(*last, padding=(height // 2, width // 2)).unflatten(0, (-1, frames.shape[1]))
+        read, kernels = (part.contiguous(memory_format=torch.channels_last) for part in (frames.flatten(0, 1), kernels))
+        made: Tensor = F.conv2d(read, kernels, padding=(height // 2, width // 2)).unflatten(0, (-1, frames.shape[1]))
+        return made
 
 
 def _shifted(frames: Tensor, taps: int) -> list[Tensor]:
