@@ -16,7 +16,7 @@ from PIL import Image
 from pipeline.config.schema import Score
 from pipeline.core.formatting import count
 from pipeline.core.layout import SPLITS
-from pipeline.reporting import actions, noise, plots
+from pipeline.reporting import noise, plots
 from pipeline.reporting.against import PAGE, Comparison
 from pipeline.reporting.apart import Table
 from pipeline.reporting.card import text as card_text
@@ -64,7 +64,7 @@ def render(
         apart=apart, panels=curves(plots.curves(runs)), epochs=_epochs(results),
         styles={label: (i % COLOURS, i // COLOURS % 3) for label, i in styles(df).items()}, examples=shown,
         thumbnails=thumbnails, number=number, aspects=aspects, frames=FRAMES, count=count, data=_dataset(card),
-        against=against, explained=f"{root}/{PAGE}", actions=actions.table(runs),
+        against=against, explained=f"{root}/{PAGE}",
     )  # fmt: skip
 
 

@@ -219,7 +219,7 @@ rule transductive:
         gpu=GPU,
         cpus_per_task=cpus(1),
     params:
-        run=RUN,
+        run=lambda w, output: Path(output.scores).parent,
         weights=PARAMS.backbone.weights,
         device=PARAMS.device,
     shell:

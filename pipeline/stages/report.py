@@ -39,7 +39,7 @@ def main() -> None:
         results, df, shown=shown, thumbnails=thumbnails, score=score, card=card, marked=marked, apart=others, against=compared, root=root
     )
     notes = [*filter(None, [noise.told(marked, methods=len(df))]), *report.warnings(results, df)]
-    text = report.to_markdown(df, notes=notes) + actions.to_markdown(actions.table(groups)) + apart.to_markdown(others)
+    text = report.to_markdown(df, notes=notes) + apart.to_markdown(others)
     tables = {args.csv: df.round(4).to_csv(index=False), args.markdown: text}
     tables[args.text] = f"{report.to_text(df, notes=notes)}\n"
     tables[args.trials] = rates.table(args.searches).to_csv(index=False)
