@@ -16,7 +16,7 @@ from pipeline.core import files
 from pipeline.core.code import ROOT
 from pipeline.core.layout import REVERSED
 from pipeline.evaluation import embeddings
-from pipeline.reporting import actions, against, apart, examples, galleries, noise, page, plots, rates, transductive, transfer
+from pipeline.reporting import against, apart, examples, galleries, noise, page, plots, rates, transductive, transfer
 from pipeline.reporting import results as report
 from pipeline.stages import guarded
 
