@@ -143,8 +143,9 @@ def probed(entries: Sequence[Entry]) -> str:
     """The temporal probe by kind of action."""
     runs = of(entries)
     groups = {f"`{run}`": [result for result in runs if result.metrics["method"] == run] for run in results.table(runs)["method"]}
-    found = actions.tables(groups)
-    return markdown(found[0].head, found[0].rows, right=True) if found else "These runs do not say what kind of action their captions name.\n"
+    if not (found := actions.tables(groups)):
+        return "These runs do not say what kind of action their captions name.\n"
+    return markdown(found[0].head, found[0].rows, right=True)
 
 
 def _interval(ends: Sequence[float]) -> str:
