@@ -70,7 +70,7 @@ def test_the_command_says_a_line_each(folder, monkeypatch, capsys):
     ("text", "sentence"),
     [
         (None, "there is no params.yaml"),
-        ("run: [", "this is no YAML: did not find"),
+        ("run: [", "params.yaml: line 1: this is no YAML: "),
         (TINY.read_text().replace("[motion]", "[nothing]"), "nothing"),
         (TINY.read_text().replace("  vop: {}", "  vop: {}\n  wop: {}"), "wop"),
         ("epochs: 3", "unknown key 'epochs'"),
