@@ -16,6 +16,7 @@ from pipeline.config.schema import Params
 from pipeline.core import layout
 from pipeline.core.formatting import count, size
 from pipeline.rules.doctor import disk
+from pipeline.rules.doctor.line import Case
 from pipeline.rules.plan import Choice
 from pipeline.rules.towers import architecture, vision_of, work
 
@@ -53,7 +54,7 @@ class _Data:
     caption: float
 
 
-def jobs(case: disk.Case, params: Params, *, made: Callable[[str], bool], speed: Speed = Speed()) -> list[Job]:
+def jobs(case: Case, params: Params, *, made: Callable[[str], bool], speed: Speed = Speed()) -> list[Job]:
     """The stores and trainings that are not there yet: `made` says of an output whether it is going to be made."""
     found: dict[str, Job] = {}
     for dataset in params.run.datasets:
@@ -85,7 +86,7 @@ def told(jobs: Sequence[Job], parts: Sequence[disk.Part], *, gpus: int = 1, spee
     )
 
 
-def _data(case: disk.Case, params: Params, dataset: str, run: str) -> _Data:
+def _data(case: Case, params: Params, dataset: str, run: str) -> _Data:
     """Where nobody has published the size of a split, all videos are taken for trained ones."""
     entry = params.datasets[dataset]
     told = datasets.load(dataset, entry).expected(annotate(params, dataset))

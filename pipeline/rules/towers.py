@@ -71,7 +71,7 @@ def work(shape: dict[str, Any], *, frames: int, words: int) -> tuple[float, floa
 
 
 def _pass(tower: dict[str, Any], tokens: int) -> int:
-    return _layers(tower) * (tokens * _block(tower) + 2 * tower.get("width", 0) * tokens**2)
+    return int(_layers(tower) * (tokens * _block(tower) + 2 * tower.get("width", 0) * tokens**2))
 
 
 def _layers(tower: dict[str, Any]) -> int:
