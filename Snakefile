@@ -20,6 +20,10 @@ include: "pipeline/rules/runs.smk"
 include: "pipeline/rules/search.smk"
 
 
+if workflow.is_main_process:
+    atexit.register(tell_plan)
+
+
 onstart:
     look_around()
     end_orphans()

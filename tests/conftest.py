@@ -179,9 +179,18 @@ class Template(pickle.Pickler):
 
     def copy(self):
         copies = [copy.deepcopy(thing) if isinstance(thing, torch.Tensor) else thing for thing in self.kept]
-        reader = pickle.Unpickler(io.BytesIO(self.bytes.getvalue()))
-        reader.persistent_load = copies.__getitem__
-        return reader.load()
+        return Copier(io.BytesIO(self.bytes.getvalue()), copies).load()
+
+
+class Copier(pickle.Unpickler):
+    """Reads a template, with the things that are not in its pickle. From Python 3.13 on, `persistent_load` is a method and no attribute."""
+
+    def __init__(self, file, things):
+        super().__init__(file)
+        self.things = things
+
+    def persistent_load(self, number):
+        return self.things[number]
 
 
 @functools.cache

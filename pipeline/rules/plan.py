@@ -28,12 +28,14 @@ KNOWN = Path("work/frozen.json")
 class Choice:
     """The stores that a run reads: of videos (frames, clips, or a level: a number of blocks, or all), of captions (captions, or a level).
 
-    Where nothing is `trained`, only the test split is encoded at all. `problem`: why the run cannot be, "" if it can.
+    Where nothing is `trained`, only the test split is encoded at all. `whole`: most of CLIP is trained. `problem`: why the run
+    cannot be, "" if it can.
     """
 
     video: str
     text: str
     trained: bool = True
+    whole: bool = False
     problem: str = ""
 
     def of(self, split: str) -> "Choice":
@@ -70,7 +72,7 @@ def _choose(params: Params, run: str, dataset: str, *, answer: dict[str, Any], w
         text = pick(train.text_store, answer["text"], raw=RAW["text"], what=f"{place}.train: text_store")
     except ValueError as error:
         return Choice(FRAMES, CAPTIONS, problem=str(error))
-    return Choice(video, text, trained=answer["trained"])
+    return Choice(video, text, trained=answer["trained"], whole=answer["whole"])
 
 
 def pick(wish: str, reach: dict[str, Any], *, raw: tuple[str, ...], what: str) -> str:

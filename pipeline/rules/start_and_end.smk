@@ -1,6 +1,9 @@
 # Before the first job and after the last one.
+import atexit
 import shutil
 import threading
+
+from snakemake.settings.types import Quietness
 
 
 def look_around():
@@ -9,21 +12,45 @@ def look_around():
     from pipeline.rules.doctor import line
     from pipeline.rules.doctor.examine import examine
 
-    case = line.Case(
-        PARAMS,
-        counts=COUNTS,
-        choices=CHOICES,
-        jobs=frozenset(job.rule.name for job in workflow.dag.needrun_jobs()),
-        slurm=not HERE,
-        quick=True,
-        patience=0.5,
-    )
+    case = planned_case(quick=True, patience=0.5)
     found = examine(case, seconds=0.9)
     for told in found:
         if told.state == line.WARNING:
             logger.warning(f"{told.name}: {told.text}")
     if stops := [told.text for told in found if told.state == line.STOP]:
         raise WorkflowError("; ".join(stops))
+
+
+def planned_jobs():
+    """Before a run and after a dry one, which takes its jobs for finished."""
+    return workflow.dag.needrun_jobs(exclude_finished=False)
+
+
+def planned_case(**others):
+    """What is going to run here, as the doctor looks at it."""
+    from pipeline.rules.doctor.line import Case
+
+    rules = frozenset(job.rule.name for job in planned_jobs())
+    about = {"counts": COUNTS, "choices": CHOICES, "jobs": rules, "slurm": not HERE}
+    return Case(PARAMS, **about, **others)
+
+
+def tell_plan():
+    """After a dry run: GPU hours and disk of its jobs, as `python -m pipeline plan` tells them. Snakemake has no hook there."""
+    quiet = {Quietness.PROGRESS, Quietness.ALL}
+    if (
+        not workflow.dryrun
+        or not workflow.dag
+        or quiet & set(workflow.output_settings.quiet or ())
+    ):
+        return
+    from pipeline.rules import hours
+    from pipeline.rules.doctor import disk
+
+    made = {file for job in planned_jobs() for file in map(str, job.output)}
+    case = planned_case()
+    jobs = hours.jobs(case, PARAMS, made=made.__contains__)
+    print(hours.told(jobs, list(disk.planned(case, PARAMS))), file=sys.stderr)
 
 
 def mark_stale():

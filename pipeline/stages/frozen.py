@@ -30,7 +30,8 @@ def _reaches(*, run: str, config: dict[str, Any], backbone: str, frames: int, wo
         methods.attach(clip, methods.load(run, config=config), shape=methods.Shape(frames, words))
         towers = {tower.name: tower for tower in (clip.vision, clip.text)}
         found = frozen.reaches(clip)
-        return {"trained": bool(clip.trained())} | {
+        trained = sum(tensor.numel() for tensor in clip.trained().values())
+        return {"trained": trained > 0, "whole": trained > sum(p.numel() for p in clip.model.parameters()) / 2} | {
             name: {"level": forward.title(reach.level, top=towers[name].top), "top": towers[name].top, "reason": frozen.reason(reach)}
             for name, reach in found.items()
         }

@@ -28,7 +28,6 @@ from pipeline.datasets.annotations.matching import ENDING
 from pipeline.datasets.annotations.sources import login
 from pipeline.datasets.fetch import http, youtube
 from pipeline.stages import add_settings, guarded
-from pipeline.video.command import recipe
 from pipeline.video.transcode import COLUMNS, blank, transcode
 
 JOURNAL = "journal.jsonl"
@@ -68,13 +67,14 @@ def _rows(videos: list[dict[str, Any]], args: argparse.Namespace, *, part: Path,
     """A row of the report for each video; what a journal has already is not done again."""
     done = _journal(args.kept) | _journal(part)
     timeless = {_timeless(key): row for key, row in done.items()}
-    rows, code = [], _code()
+    # Once for all videos: writing down the arguments of ffmpeg takes 4 ms.
+    rows, nothing, code = [], blank(settings), _code()
     with (part / JOURNAL).open("w", encoding="utf-8") as file:
         for video in track(videos, total=len(videos), label="transcode"):
-            key = _identity(video, args.raw, settings, code)
+            key = _identity(video, args.raw, nothing["recipe"], code)
             row = done.get(key) or _same(timeless.get(_timeless(key)), args.raw / video["src_path"])
             if row is None or not _taken(row, video["video_id"], kept=args.kept, part=part):
-                row = _row(video, args, part=part, settings=settings)
+                row = _row(video, args, part=part, settings=settings, nothing=nothing)
             rows.append(row)
             file.write(json.dumps([key, row]) + "\n")
             file.flush()
@@ -114,11 +114,11 @@ def _code() -> str:
     return hashlib.sha256(b"".join(code)).hexdigest()[:16]
 
 
-def _identity(video: dict[str, Any], raw: Path, settings: ClipFormat, code: str) -> str:
+def _identity(video: dict[str, Any], raw: Path, recipe: str, code: str) -> str:
     """Equal where the clip would be equal."""
     source = raw / video["src_path"]
     state = (source.stat().st_size, source.stat().st_mtime_ns) if video["src_path"] and source.is_file() else ()
-    return json.dumps([code, recipe(settings), *(str(video[key]) for key in READ), *state])
+    return json.dumps([code, recipe, *(str(video[key]) for key in READ), *state])
 
 
 def _timeless(key: str) -> str:
@@ -131,20 +131,20 @@ def _same(row: dict[str, Any] | None, source: Path) -> dict[str, Any] | None:
     return row if row and source.is_file() and row["src_sha256"] == sha256(source) else None
 
 
-def _row(video: dict[str, Any], args: argparse.Namespace, *, part: Path, settings: ClipFormat) -> dict[str, Any]:
-    """Transcode one video into the folder `part`; its row of the report."""
+def _row(video: dict[str, Any], args: argparse.Namespace, *, part: Path, settings: ClipFormat, nothing: dict[str, Any]) -> dict[str, Any]:
+    """Transcode one video into the folder `part`; its row of the report, or `nothing` and why."""
     video_id, target = video["video_id"], part / f"{video['video_id']}.mp4"
     start, end = (None if math.isnan(video[key]) else float(video[key]) for key in ("start", "end"))
     originals = part / ".original"
     try:
         if video["excluded"]:
-            row = blank(settings) | {"status": "excluded", "reason": video["excluded"]}
+            row = nothing | {"status": "excluded", "reason": video["excluded"]}
         elif video["src_path"] or not video["fetch_url"]:
             row = transcode(args.raw / (video["src_path"] or video_id), target, settings=settings, start=start, end=end)
         else:
             row = transcode(_fetched(video["fetch_url"], originals, args.dataset), target, settings=settings, start=start, end=end)
     except http.Gone as error:
-        row = blank(settings) | {"status": "missing", "reason": str(error)}
+        row = nothing | {"status": "missing", "reason": str(error)}
     finally:
         shutil.rmtree(originals, ignore_errors=True)
     made = row["status"] in ("ok", "degraded")

@@ -382,6 +382,8 @@ def test_a_tokeniser_is_read_from_this_machine_alone_and_cleans_as_its_architect
             asked.append(texts)
             return types.SimpleNamespace(input_ids=torch.zeros(len(texts), max_length, dtype=torch.long))
 
+        batch_encode_plus = __call__  # as open_clip 3.2 calls it, and transformers below 5 have it
+
     def words(place, **options):
         asked.append((place, options))
         return Words()

@@ -5,10 +5,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.config import papers
 from pipeline.config.params import known_files, load_params
 from pipeline.datasets import variant
+from pipeline.rules import plan
+from pipeline.stages import frozen
 
 ROOT = Path(__file__).parents[2]
 PRINTED = papers.load()
@@ -111,6 +114,27 @@ def test_every_configuration_is_whole(file):
     assert set(params.methods) == set(params.run.methods)
     assert all(not entry.config and not entry.train for entry in params.methods.values())
     assert all(entry.validation == "paper" for entry in params.datasets.values())
+
+
+@pytest.mark.papers  # 18 s: 29 folders on four backbones
+def test_every_row_can_be_planned_on_the_backbone_of_its_paper(monkeypatch, tmp_path):
+    """Each method attaches with its recipe, frames and words, and reads a store that it may read: what Snakemake asks before it plans."""
+    known = {}
+
+    def answer(question):
+        key = str(question)
+        if key not in known:
+            known[key] = frozen._reaches(**question)
+        return known[key]
+
+    monkeypatch.setattr(plan, "_ask", lambda questions: [answer(question) for question in questions])
+    monkeypatch.setattr(plan, "KNOWN", tmp_path / "frozen.json")
+    with torch.device("meta"):
+        chosen = {file: plan.choices(load(file)) for file in CONFIGURATIONS}
+    assert {choice.whole for choices in chosen.values() for (run, _), choice in choices.items() if run.startswith("full_finetune@")} == {
+        True
+    }
+    assert [len(choices) for choices in chosen.values()] == [len(load(file).methods) for file in CONFIGURATIONS]
 
 
 @pytest.mark.parametrize(

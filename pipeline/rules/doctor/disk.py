@@ -2,26 +2,22 @@
 
 Frames and tokens are not compressed, so their sizes are exact (docs/caches.md); the number of captions, the length of videos and the
 size of clips and raw files are typical ones, and files of runs are bounds: an adapter is taken for a tenth of CLIP, or for all of it
-where its run sets `clip_lr`. Pages, tables and logs are not counted.
+where its run trains most of CLIP or, before that is known, sets `clip_lr`. Pages, tables and logs are not counted.
 """
 
-import importlib.util
-import json
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline import datasets
 from pipeline.config.resolve import annotate, read, seeds_of
 from pipeline.config.schema import Params
 from pipeline.core import layout
-from pipeline.core.code import ROOT
 from pipeline.core.formatting import size
 from pipeline.rules.doctor.line import FINE, WARNING, Case, Line, near
 from pipeline.rules.plan import Choice
+from pipeline.rules.towers import architecture, parameters, text_of, vision_of
 
 # Seconds of a typical video, and bytes a second of the raw files that stay; those fetched one by one do not.
 TYPICAL = {
@@ -38,18 +34,6 @@ UNKNOWN = (30.0, 0.0)  # of your own videos, which stay where they are
 PIXEL = 0.1  # bytes of a clip for each pixel of each of its frames; the simple pictures of `motion` take 0.02
 CAPTIONS = 5  # of a video, where the publisher's number is not known
 STATES = 6  # adapters that the state of a training is as large as: weights and two moments, each twice
-# Width, blocks and inner width of the vision towers whose configuration has a name of timm and no numbers, by the size in that name.
-SIZES = {
-    "tiny": (192, 12, 768),
-    "small": (384, 12, 1536),
-    "base": (768, 12, 3072),
-    "large": (1024, 24, 4096),
-    "so400m": (1152, 27, 4304),
-    "giant": (1408, 40, 6144),
-    "giantopt": (1536, 40, 6144),
-    "gigantic": (1536, 50, 8960),
-}
-NAMED = re.compile(rf"(?:vit|eva|eva02)_(?:pe_core_)?(?P<size>{'|'.join(SIZES)})_(?:patch(?P<patch>\d+))?")
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 
 
@@ -101,17 +85,17 @@ def _left(path: Path, total: float) -> Part:
 
 def _stores(case: Case, params: Params, name: str, *, videos: int) -> Iterator[Part]:
     chosen = {case.choices.get((run, name), Choice(layout.FRAMES, layout.CAPTIONS)) for run in params.run.methods}
-    lines = _captions(params, name, videos=videos)
+    lines = captions(params, name, videos=videos)
     for tower, word in sorted({("vision", c.video) for c in chosen} | {("text", c.text) for c in chosen}):
         if word in (layout.CLIPS, layout.CAPTIONS) or not case.may_run("frames" if word == layout.FRAMES else "features"):
             continue
         files = [Path(layout.store(layout.split(name, split), word, tower=tower, backbone=params.backbone.name)) for split in layout.SPLITS]
-        total = videos * _video_part(params, name, word) if tower == "vision" else lines * _text_part(params, name, word)
+        total = videos * video_part(params, name, word) if tower == "vision" else lines * _text_part(params, name, word)
         there = sum(file.stat().st_size for file in files if file.is_file())
         yield Part(files[0], max(0.0, total - there) if not all(file.is_file() for file in files) else 0)
 
 
-def _captions(params: Params, name: str, *, videos: int) -> int:
+def captions(params: Params, name: str, *, videos: int) -> int:
     """Captions of all splits, as the publisher counts them."""
     told = datasets.load(name, params.datasets[name]).expected(annotate(params, name))
     return sum(count for _, count in told.values() if count) or CAPTIONS * videos
@@ -120,10 +104,12 @@ def _captions(params: Params, name: str, *, videos: int) -> int:
 def _runs(case: Case, params: Params) -> Iterator[Part]:
     if not case.may_run("train"):
         return
-    whole, waiting = 4 * _parameters(architecture(params.backbone.name)), False
+    whole, waiting = 4 * parameters(architecture(params.backbone.name)), False
     for name in params.run.datasets:
         for run in params.run.methods:
-            adapter = whole if "clip_lr" in params.methods[run].train else whole / 10
+            chosen = case.choices.get((run, name))
+            trained = chosen.whole if chosen else "clip_lr" in params.methods[run].train
+            adapter = whole if trained else whole / 10
             for seed in seeds_of(params, run):
                 file = Path(layout.run(name, params.backbone.name, run, seed), "adapter.safetensors")
                 waiting |= not file.exists()
@@ -132,12 +118,12 @@ def _runs(case: Case, params: Params) -> Iterator[Part]:
     yield Part(Path(layout.RUNS), STATES * whole * waiting)
 
 
-def _video_part(params: Params, dataset: str, word: str) -> float:
+def video_part(params: Params, dataset: str, word: str) -> float:
     """Bytes of one video in a store: uint8 frames, tokens after some blocks, or float32 CLS tokens and features after the last one."""
     frames = params.datasets[dataset].frames
     if word in (layout.FRAMES, layout.CLIPS):
         return frames.number * 3 * frames.size**2
-    vision = _vision(architecture(params.backbone.name))
+    vision = vision_of(architecture(params.backbone.name))
     if word == layout.FEATURES or int(word) >= vision.get("layers", 0):
         return float(frames.number * 4 * vision.get("width", 0))
     tokens = (vision["image_size"] // vision["patch_size"]) ** 2 + vision.get("cls", 1)
@@ -145,46 +131,8 @@ def _video_part(params: Params, dataset: str, word: str) -> float:
 
 
 def _text_part(params: Params, dataset: str, word: str) -> float:
-    text = architecture(params.backbone.name).get("text_cfg", {})
+    text = text_of(architecture(params.backbone.name))
     width = text.get("width", 0)
     if word == layout.FEATURES or int(word) >= text.get("layers", 0):
         return float(4 * width)
     return float(params.datasets[dataset].words * width * BYTES[params.cache.dtype])
-
-
-def architecture(name: str) -> dict[str, Any]:
-    """The configuration of a backbone, read from our file or open_clip's, which is not imported; empty for one that is not known."""
-    places = [ROOT / "pipeline/clip" / f"{name}.json"]
-    found = importlib.util.find_spec("open_clip")
-    if found is not None and found.origin:
-        places.append(Path(found.origin).with_name("model_configs") / f"{name}.json")
-    file = next((place for place in places if place.is_file()), None)
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file else {}
-
-
-def _vision(shape: dict[str, Any]) -> dict[str, Any]:
-    """The vision part of a configuration, with the numbers that its name of timm stands for where it has none of its own."""
-    stated: dict[str, Any] = shape.get("vision_cfg", {})
-    name = stated.get("timm_model_name") or ""
-    without_cls = {"cls": 0} if "siglip" in name or "gigantic" in name else {}
-    found = NAMED.match(name)
-    if found is None:
-        return stated | without_cls
-    width, layers, inner = SIZES[found["size"]]
-    return {"width": width, "layers": layers, "inner": inner, "patch_size": int(found["patch"] or 16)} | without_cls | stated
-
-
-def _parameters(shape: dict[str, Any]) -> float:
-    """Of both towers: four squares of its width and its MLP a block, a pool as one more, and the embeddings of patches and words."""
-    if not shape:
-        return 0
-    vision, text = _vision(shape), shape["text_cfg"]
-    blocks = sum(_block(tower) * tower["layers"] for tower in (vision, text) if isinstance(tower.get("layers"), int))
-    blocks += _block(vision) if vision.get("timm_pool") == "map" else 0
-    embedded = 3 * vision.get("patch_size", 0) ** 2 * vision.get("width", 0) + text.get("vocab_size", 0) * text.get("width", 0)
-    return float(blocks + embedded)
-
-
-def _block(tower: dict[str, Any]) -> int:
-    width = tower.get("width", 0)
-    return int(4 * width**2 + 2 * width * tower.get("inner", 4 * width))
