@@ -13,12 +13,12 @@ rule pretrain:
         "logs/pretrain/{tiny}.tsv"
     conda:
         CONDA
-    threads: 2
+    threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=runtime(2700),
         gpu=GPU,
-        cpus_per_task=2,
+        cpus_per_task=1,
     params:
         settings=settings.text(PARAMS.pretrain),
         device=PARAMS.device,

@@ -29,6 +29,7 @@ FIRST, PLACES, POSITIONS = 0.25, 0.3, 1.0
 LATE = 0.4  # share of pictures from the end of a scene, besides those that fall there anyway
 PIECE = 1000  # pictures rendered at a time
 SIZE = 64
+PARTS = 4  # of the captions of a batch
 SCALES = {"softmax": 1 / 0.07, "sigmoid": 10.0}  # where the logit scale starts, by the loss; CLIP ends at 100
 
 
@@ -78,7 +79,7 @@ def pretrain(settings: Pretrain, name: str, *, device: torch.device, report: Cal
         ids = clip.tokenize(texts, num_words=words).to(device)
         frames = torch.from_numpy(images).permute(0, 3, 1, 2)[:, None].to(device)
         seen = clip.encode_frames(frames, mask=torch.ones(len(frames), 1, dtype=torch.bool, device=device))[:, 0]
-        similarities = F.normalize(clip.encode_text(ids), dim=-1) @ F.normalize(seen, dim=-1).T
+        similarities = F.normalize(_said(clip, ids), dim=-1) @ F.normalize(seen, dim=-1).T
         loss = contrast(similarities)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -87,6 +88,16 @@ def pretrain(settings: Pretrain, name: str, *, device: torch.device, report: Cal
         clip.limit_logit_scale()
         report(step + 1, steps, loss.item())
     return {name: value.detach().cpu() for name, value in model.state_dict().items()}
+
+
+def _said(clip: FrozenClip, ids: Tensor) -> Tensor:
+    """Text features (P, E), in parts by length: half of the captions fill half of the tokens. All at once where padding is read."""
+    if clip.text.whole_rows:
+        return clip.encode_text(ids)
+    lengths = (ids != 0).sum(dim=1)
+    order = lengths.argsort()
+    parts = [clip.encode_text(ids[rows, : int(lengths[rows].max())]) for rows in order.chunk(PARTS)]
+    return torch.cat(parts)[order.argsort()]
 
 
 def _batches(settings: Pretrain) -> Iterator[tuple[np.ndarray, list[str]]]:
