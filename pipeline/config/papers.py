@@ -58,8 +58,8 @@ def _read(file: Path) -> Sequence[Printed]:
 
 
 def _cell(paper: str, row: dict[str, str], *, where: str) -> Printed:
-    if None in row or None in row.values():
-        raise ValueError(f"{where}: more or fewer cells than columns; put one that has a comma between quotes")
+    if None in (*row, *row.values()):
+        raise ValueError(f"{where} has another number of cells than the head; put a cell with a comma into quotes")
     refuse_unknown(row["metric"], [*METRICS, *OTHER], what=f"{where}: unknown metric", there="there are")
     refuse_unknown(row["direction"], list(DIRECTIONS), what=f"{where}: unknown direction", there="there are")
     if not row["run"] and not row["why"]:
