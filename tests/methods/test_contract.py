@@ -132,6 +132,8 @@ DEAD |= {f"pe:{name}": dead for name, dead in DEAD.items() if name not in READ}
 DEAD |= {f"siglip:{name}": {"adapter.position": (12 - 4) * 32} for name in DEAD if name.startswith("clip4clip")}
 DEAD |= {f"siglip:{name}": DEAD[name] for name in ("stop-kernel=3", "stop_transformer-kernel=3")}
 TABLES = ("clip.token_embedding.weight", "clip.positional_embedding")  # rows of words and places that no caption has
+# It moves all weights of a video alike: its gradient is rounding or, with torch 2.6, exactly nothing.
+ROUNDING = ("adapter.video.out.bias",)
 
 
 @each(TRAINABLE)
@@ -145,7 +147,7 @@ def test_every_trainable_entry_gets_gradient_or_is_named_as_dead_and_no_other_te
             touched[n] |= gradient != 0
         if step < 2:
             optimiser.step()
-    unreached = [n for n, hit in touched.items() if not hit.any() and n not in DEAD.get(title(case), {})]
+    unreached = [n for n, hit in touched.items() if not hit.any() and n not in DEAD.get(title(case), {}) and n not in ROUNDING]
     assert not unreached, "tensors without gradient after two steps"
     for draw in range(12):  # what one draw of weights and inputs does not reach, another may
         short = case[1].get("text_layout") == "release"  # whose dead half a caption that fills its row would wake
@@ -154,7 +156,7 @@ def test_every_trainable_entry_gets_gradient_or_is_named_as_dead_and_no_other_te
             found = gradients(other, make_batch(seed=draw, long=not short))
         for n, gradient in found.items():
             touched[n] |= gradient != 0
-        dead = {n: int((~hit).sum()) for n, hit in touched.items() if n not in TABLES and not hit.all()}
+        dead = {n: int((~hit).sum()) for n, hit in touched.items() if n not in (*TABLES, *ROUNDING) and not hit.all()}
         if dead == DEAD.get(title(case), {}):
             break
     assert dead == DEAD.get(title(case), {})

@@ -26,7 +26,7 @@ def says(monkeypatch, line):
 def row(tmp_path):
     video = {"video_id": "a", "src_path": "", "fetch_url": URL, "start": 3.0, "end": 13.0, "excluded": ""}
     args = argparse.Namespace(raw=tmp_path, dataset="vatex", clips=tmp_path / "000")
-    return transcode._row(video, args, part=tmp_path, settings=ClipFormat())
+    return transcode._row(video, args, part=tmp_path, settings=ClipFormat(), nothing=transcode.blank(ClipFormat()))
 
 
 @pytest.mark.parametrize(
