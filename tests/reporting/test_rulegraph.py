@@ -8,8 +8,8 @@ from pipeline.core.code import ROOT
 from pipeline.reporting.rulegraph import graph, svg
 from pipeline.rules.slurm import rules
 
-# In no default run: searches of rates, indexes, stores asked for by name.
-OTHERS = {"rates", "index"}
+# In no default run: searches of rates, indexes, tests on other datasets with what training has seen of them, transductive scores.
+OTHERS = {"rates", "index", "seen", "transfer", "transductive"}
 DOT = """digraph snakemake_dag {
 	0[label = "last", color = "0.00 0.6 0.85", style="rounded"];
 	1[label = "first", color = "0.1 0.6 0.85", style="rounded"];
