@@ -78,7 +78,7 @@ def makespan(jobs: Sequence[Job], *, gpus: int) -> float:
 def told(jobs: Sequence[Job], parts: Sequence[disk.Part], *, gpus: int = 1, speed: Speed = Speed()) -> str:
     """The plan in two sentences, each a line."""
     number = {rule: sum(job.rule == rule for job in jobs) for rule in ("train", "rates", "features")}
-    words = f"{number['train']} trainings, {number['rates']} searches of rates, {number['features']} stores of CLIP's blocks"
+    words = f"trainings {number['train']}, searches of rates {number['rates']}, stores of CLIP's blocks {number['features']}"
     total, wall = sum(job.hours for job in jobs), f", {makespan(jobs, gpus=gpus):.1f} on {gpus} GPUs" if gpus > 1 else ""
     return (
         f"Plan: {words}: {total:.1f} GPU hours{wall} at {count(speed.work)} multiply-accumulates a second, assumed.\n"

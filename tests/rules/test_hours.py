@@ -105,7 +105,7 @@ def test_the_plan_in_words():
     parts = [Part("a", 1.5e9), Part("b", 1e9)]
     first, second = hours.told(jobs, parts, gpus=2).splitlines()
     assert first == (
-        "Plan: 2 trainings, 0 searches of rates, 1 stores of CLIP's blocks: 8.2 GPU hours, 5.2 on 2 GPUs"
+        "Plan: trainings 2, searches of rates 0, stores of CLIP's blocks 1: 8.2 GPU hours, 5.2 on 2 GPUs"
         " at 5.00 T multiply-accumulates a second, assumed."
     )
     assert second == "Plan: 2.5 GB of disk at most."

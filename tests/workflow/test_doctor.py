@@ -30,7 +30,7 @@ def test_a_start_warns_and_goes_on_or_stops_before_the_first_job(started):
     done = started.snakemake("-n", "--config", "device=cuda")
     assert done.returncode == 0 and "no GPU here" not in done.output and "git: " not in done.output
     told = done.output.splitlines()[-2:]
-    assert done.output.count("Plan: ") == 2 and told[0].startswith("Plan: 1 trainings, 0 searches of rates, 1 stores of CLIP's blocks: ")
+    assert done.output.count("Plan: ") == 2 and told[0].startswith("Plan: trainings 1, searches of rates 0, stores of CLIP's blocks 1: ")
     assert told[1].endswith(" of disk at most.") and not told[1].startswith("Plan: 0 B")
 
     # What needs no GPU goes on.
