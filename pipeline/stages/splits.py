@@ -31,8 +31,11 @@ def main() -> None:
     if settings.captions_as == "paragraph":
         captions = splits.paragraphs(captions)
     lost = splits.missing(joined)
-    for row in lost.itertuples():
+    excluded = lost["status"] == "excluded"  # by a list of the user's, who knows them; they may be thousands
+    for row in lost[~excluded].itertuples():
         print(f"{args.dataset}: {row.split} video {row.video_id} is {row.status}: {row.reason}")
+    if excluded.any():
+        print(f"{args.dataset}: videos left out by datasets.{args.dataset}.exclude: {excluded.sum()}, each of them in {args.list}")
     with whole(args.table) as part:
         joined.to_parquet(part, index=False)
     with whole(args.list) as part:

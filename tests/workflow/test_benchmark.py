@@ -62,6 +62,9 @@ def test_what_is_missing_or_left_out_is_a_row_with_its_reason(benchmark):
     lost = pd.read_csv(benchmark.folder / "work/msrvtt/missing.tsv", sep="\t").set_index("video_id")
     assert lost["status"].to_dict() == {"video11": "excluded", "video3": "missing"}
     assert lost.loc["video11", "reason"] == "black"
+    log = (benchmark.folder / "logs/splits/msrvtt.log").read_text()
+    assert "val video video3 is missing: " in log or "train video video3 is missing: " in log
+    assert "datasets.msrvtt.exclude: 1, each of them in " in log and "video11" not in log, "what was left out on purpose is counted"
 
 
 def test_the_card_tells_other_counts_and_the_protocol(benchmark):
