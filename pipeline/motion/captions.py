@@ -85,7 +85,7 @@ def _still_part(thing: Thing, u: float, rng: np.random.Generator) -> str:
 
 
 def _faint(now: State) -> str:
-    return "faint" if now.alpha < 0.5 else ""
+    return "faint" if now.alpha < 0.35 else ""
 
 
 def _colour(thing: Thing, u: float) -> str:

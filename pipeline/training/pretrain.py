@@ -25,7 +25,7 @@ GROUNDS = (0, 1)  # of each tone; the clips of the dataset have the others
 OBJECTS, ONE = (0.75, 0.20, 0.05), (1.0, 0.0, 0.0)  # shares of pictures with one, two, three objects
 # Places are learned only so (docs/results/motion.md): the first share of the pictures has one object, and captions of its looks and place
 # alone; of the rest so many have them. The vision tower's positions start with this deviation, as open_clip's, a tenth of it, stay unseen.
-FIRST, PLACES, POSITIONS = 0.27, 0.2, 1.0
+FIRST, PLACES, POSITIONS = 0.25, 0.3, 1.0
 LATE = 0.4  # share of pictures from the end of a scene, besides those that fall there anyway
 PIECE = 1000  # pictures rendered at a time
 SIZE = 64

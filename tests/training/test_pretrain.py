@@ -42,7 +42,7 @@ def test_positions_can_be_seen_from_the_start_and_places_come_first():
     texts = pretrain._piece(SETTINGS.seed, 0, first=400)[1]
     assert all(re.fullmatch(THING, text) for text in texts[:400]), "one object, its looks, its place"
     placed = [text for text in texts[400:] if PLACED.fullmatch(text)]
-    assert 0.2 < len(placed) / 600 < 0.4, "PLACES of them, and some of the others"
+    assert 0.3 < len(placed) / 600 < 0.5, "PLACES of them, and some of the others"
 
 
 def test_pictures_follow_from_the_seed_whatever_is_rendered_ahead():
