@@ -16,7 +16,7 @@ from pipeline.core import files
 from pipeline.core.code import ROOT
 from pipeline.core.layout import REVERSED
 from pipeline.evaluation import embeddings
-from pipeline.reporting import against, apart, examples, galleries, noise, page, plots, rates, transductive, transfer
+from pipeline.reporting import actions, against, apart, examples, galleries, noise, page, plots, rates, transductive, transfer
 from pipeline.reporting import results as report
 from pipeline.stages import guarded
 
@@ -59,9 +59,9 @@ def _groups(results: Sequence[report.Result], df: pd.DataFrame) -> dict[str, lis
 
 
 def _apart(groups: Mapping[str, Sequence[report.Result]], args: argparse.Namespace) -> list[apart.Table]:
-    """The tables below the main one: other galleries, other datasets, transductive scores."""
+    """The tables below the main one: kinds of action, other galleries, other datasets, transductive scores."""
     own = [transductive.table(groups)] if args.settings and read(Score, args.settings).transductive else []
-    return [*galleries.tables(groups), *transfer.tables([files.read_json(file) for file in args.matrix]), *own]
+    return [*actions.tables(groups), *galleries.tables(groups), *transfer.tables([files.read_json(file) for file in args.matrix]), *own]
 
 
 def _against(groups: Mapping[str, Sequence[report.Result]], card: Mapping[str, Any], *, score: Score) -> list[against.Comparison]:

@@ -174,7 +174,7 @@ def test_a_level_that_is_none_is_refused(tmp_path, level):
 
 def test_a_split_is_opened_from_tokens_alone_and_its_videos_must_be_those_of_the_captions(tmp_path):
     vision, text = write(tmp_path, 3)
-    table = pd.DataFrame({"video_id": ["ü", "a", "b"], "caption_id": IDS, "text": CAPTIONS, "directed": False})
+    table = pd.DataFrame({"video_id": ["ü", "a", "b"], "caption_id": IDS, "text": CAPTIONS, "directed": False, "action": ""})
     table.to_parquet(tmp_path / "captions.parquet")
     split = open_split(Files(vision, tmp_path / "captions.parquet", text), clip=small_clip(), shape=SHAPE)
     assert split.stores == {"store": "3", "text_store": "3"} and split.video.tolist() == [2, 0, 1]

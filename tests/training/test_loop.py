@@ -25,7 +25,7 @@ NAMES = [name for name in methods.names() if name not in ("zero_shot", "stop_tra
 RATES = {name: {"clip_lr": 3e-2} for name in ("bias", "ln", "proj")} | {
     name: {"lr": 3e-3} for name in ("visual_text_adapter", "video_text_adapter", "mv_adapter")
 }
-RATES |= {name: {"lr": 5e-2} for name in ("coupled_prompts", "prompt_cube")}
+RATES |= {name: {"lr": 5e-2} for name in ("coupled_prompts", "prompt_cube")} | {"stop": {"lr": 1e-2}}
 
 
 class Killed(Exception):
