@@ -24,7 +24,12 @@ def text(path: Path) -> str:
 
 def lines(path: Path) -> list[str]:
     """The lines of a list of names, without blank ones."""
-    return [line.strip() for line in text(path).splitlines() if line.strip()]
+    return filled(text(path))
+
+
+def filled(content: str) -> list[str]:
+    """Its lines without blank ones, and without blanks around them."""
+    return [line.strip() for line in content.splitlines() if line.strip()]
 
 
 def raw(path: Path) -> bytes:

@@ -51,7 +51,7 @@ def ids(file: Path, *, part: str = "") -> list[str]:
     if not text.lstrip().startswith(("{", "[")):
         if part:
             raise ValueError(f"{file} has an id a line, and no part {part!r}; leave `part` out")
-        return _checked(textfile.lines(file), file)
+        return _checked(textfile.filled(text), file)
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
