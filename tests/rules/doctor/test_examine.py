@@ -84,7 +84,7 @@ def test_files_are_looked_for_beside_the_settings_that_are_named(folder, monkeyp
     ("text", "sentence"),
     [
         (None, "there is no params.yaml"),
-        ("run: [", ": this is no YAML: "),  # of line 1 or 2, as libyaml or Python counts
+        ("run: ]", "params.yaml: line 1: this is no YAML: "),
         (TINY.read_text().replace("[motion]", "[nothing]"), "nothing"),
         (TINY.read_text().replace("  vop: {}", "  vop: {}\n  wop: {}"), "wop"),
         ("epochs: 3", "unknown key 'epochs'"),
