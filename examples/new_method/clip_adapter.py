@@ -8,12 +8,12 @@ frames of a video, each before they are averaged. E embedding.
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.clip import FrozenClip
 from pipeline.config.parse import choose
 from pipeline.methods import Shape
+from pipeline.methods.parts.bottleneck import Bottleneck
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,15 @@ class ClipAdapter:
         return modules
 
 
-class Residual(nn.Module):
+class Residual(Bottleneck):
     """Features (..., E) -> x + scale * W2 ReLU(W1 x), W2 zero at the start."""
 
     def __init__(self, width: int, middle: int, scale: float) -> None:
-        super().__init__()
+        super().__init__(width, middle, activation="relu")
         self.scale = scale
-        self.down, self.up = nn.Linear(width, middle), nn.Linear(middle, width)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.scale * self.up(F.relu(self.down(x)))
+        return x + self.scale * super().forward(x)
 
 
 METHOD = ClipAdapter
