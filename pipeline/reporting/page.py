@@ -5,11 +5,9 @@ import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import jinja2
 import pandas as pd
 from PIL import Image
 
@@ -23,6 +21,7 @@ from pipeline.reporting.card import text as card_text
 from pipeline.reporting.charts import COLOURS, curves, histograms, scatter, styles
 from pipeline.reporting.examples import FRAMES, Example
 from pipeline.reporting.results import COLUMNS, Column, Result, cell, warnings
+from pipeline.reporting.templates import rendered
 
 
 def render(
@@ -52,11 +51,10 @@ def render(
     runs: dict[str, list[Result]] = {label: [] for label in labels.values()}
     for result in results:
         runs[labels[result.key]].append(result)
-    folder = jinja2.FileSystemLoader(Path(__file__).parent)
     number = {video: i for i, video in enumerate(thumbnails)}
     aspects = {video: _aspect(uri) for video, uri in thumbnails.items()}
-    env = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    return env.get_template("report.html.j2").render(
+    return rendered(
+        "report.html.j2",
         facts=_facts(results), warnings=warnings(results, df), noise=noise.told(marked, methods=len(df)),
         named=len(df) == 1 or len(marked.get("t2v_R1", [])) < len(df),
         head=df.iloc[0], best=df.loc[df["t2v_R1"].idxmax()], runs=len(results), score=score,

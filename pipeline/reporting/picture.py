@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from pipeline.core.formatting import count, tenth
 from pipeline.reporting.charts import linear, logarithmic, place
 from pipeline.reporting.records import Entry
+from pipeline.reporting.templates import rendered
 
 COLOURS = ("#1f6fb4", "#c8460f")  # blind to time, sees it
 WIDTH = 960
@@ -34,7 +33,7 @@ def scatter(entries: Sequence[Entry], *, table: pd.DataFrame) -> str:
     title = f"{head.dataset}, {head.backbone}: R-Sum against trained parameters"
     several = bool((table["seeds"] > 1).any())
     drawn = {"x": x.ticks(), "y": y.ticks(), "points": points, "levels": levels, "bars": BARS[several]}
-    return rendered("picture.svg.j2", width=width, height=height, box=box, title=title, colours=COLOURS, **drawn)
+    return rendered("picture.svg.j2", width=width, height=height, box=box, title=title, colours=COLOURS, **drawn) + "\n"
 
 
 def _point(row: "pd.Series[Any]", x: float, y: Any, *, sees_time: bool) -> dict[str, Any]:
@@ -42,10 +41,3 @@ def _point(row: "pd.Series[Any]", x: float, y: Any, *, sees_time: bool) -> dict[
     told = f"{row['label']}: R-Sum {tenth(row['RSum'])}, {count(row['trainable'])} parameters"
     heights = {"y": y.at(row["RSum"]), "low": y.at(row["RSum"] - spread), "high": y.at(row["RSum"] + spread)}
     return {"label": row["label"], "x": x, "title": told, "sees_time": sees_time, "colour": COLOURS[sees_time], **heights}
-
-
-def rendered(template: str, **values: Any) -> str:
-    """A template of this folder as text; what it shows is escaped."""
-    folder = jinja2.FileSystemLoader(Path(__file__).parent)
-    env = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    return env.get_template(template).render(**values) + "\n"

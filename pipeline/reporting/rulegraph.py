@@ -8,7 +8,7 @@ from typing import Any
 
 import networkx as nx
 
-from pipeline.reporting.picture import rendered
+from pipeline.reporting.templates import rendered
 
 RULE = re.compile(r'^\s*(\d+)\[label = "(\w+)', re.MULTILINE)
 ARROW = re.compile(r"^\s*(\d+) -> (\d+)", re.MULTILINE)
@@ -40,7 +40,7 @@ def svg(text: str, *, meanings: Mapping[str, str]) -> str:
     arrows = [_path([place[key] for key in route]) for route in routes.values()]
     width = EDGE * 2 + STEP * max(columns.values()) + BOX[0]
     height = EDGE * 2 + ROW * max(rows.values()) + BOX[1]
-    return rendered("rulegraph.svg.j2", width=width, height=round(height, 1), boxes=boxes, arrows=arrows, box=BOX)
+    return rendered("rulegraph.svg.j2", width=width, height=round(height, 1), boxes=boxes, arrows=arrows, box=BOX) + "\n"
 
 
 def _columns(rules: "nx.DiGraph[str]") -> dict[str, int]:
