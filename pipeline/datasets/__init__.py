@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 import pandas as pd
 
-from pipeline.config import schema
+from pipeline.config import resolve, schema
 from pipeline.config.dataset import Dataset as Entry
 from pipeline.config.parse import refuse_unknown
 from pipeline.config.settings import Annotate, Download
@@ -67,6 +67,11 @@ def load(name: str, settings: Settings) -> Dataset:
     if settings.variant and settings.variant not in variants:
         raise ValueError(f"datasets.{name}.variant is {settings.variant!r}; there are: {', '.join(filter(None, variants)) or 'none'}")
     return cast(Dataset, found)
+
+
+def counts(params: schema.Params) -> dict[str, int]:
+    """Videos of each dataset that is read: trained on, or only tested on."""
+    return {name: load(name, params.datasets[name]).count(params, name) for name in resolve.read(params)}
 
 
 def variant(name: str, given: str) -> str:

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline import datasets
-from pipeline.config import resolve
 from pipeline.config.params import FILE, known_files, load_params
 from pipeline.config.schema import Params
 from pipeline.core.code import ROOT
@@ -43,7 +42,7 @@ def _case(file: Path, *, slurm: bool) -> tuple[list[Line], Case]:
     try:
         params = load_params(file)
         known_files(params, ROOT / "pipeline", where=str(file))
-        counts = {name: datasets.load(name, params.datasets[name]).count(params, name) for name in resolve.read(params)}
+        counts = datasets.counts(params)
         choices = plan.choices(params, ask=False)
     except Exception as error:  # a file that is no YAML, too: Snakemake would end with it
         said = " ".join(str(error).split()) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

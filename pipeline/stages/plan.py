@@ -21,8 +21,7 @@ def main() -> None:
     os.chdir(args.directory)
     params = load_params(FILE)
     known_files(params, ROOT / "pipeline")
-    counts = {name: datasets.load(name, params.datasets[name]).count(params, name) for name in params.run.datasets}
-    case = Case(params, counts=counts, choices=plan.choices(params))
+    case = Case(params, counts=datasets.counts(params), choices=plan.choices(params))
     speed = hours.Speed(work=args.tmacs * 1e12, read=args.read * 1e9, start=args.start)
     jobs = hours.jobs(case, params, made=lambda path: not Path(path).exists(), speed=speed)
     parts = list(disk.planned(case, params))

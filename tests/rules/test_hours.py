@@ -3,6 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
+from pipeline import datasets
 from pipeline.config.params import check
 from pipeline.rules import hours, towers
 from pipeline.rules.doctor.disk import Part
@@ -109,3 +110,11 @@ def test_the_plan_in_words():
         " at 5.00 T multiply-accumulates a second, assumed."
     )
     assert second == "Plan: 2.5 GB of disk at most."
+
+
+def test_what_is_only_tested_on_is_counted_too():
+    entries = {"motion": {"words": 24}, "msvd": {"words": 24}}
+    run = {"datasets": ["motion"], "transfer": ["msvd"], "methods": ["zero_shot"], "seeds": [0]}
+    backbone = {"name": "clip-tiny", "weights": "w.safetensors"}
+    params = check({"run": run, "datasets": entries, "methods": {"zero_shot": {}}, "backbone": backbone, "method": "zero_shot"})
+    assert datasets.counts(params) == {name: datasets.load(name, params.datasets[name]).count(params, name) for name in ("motion", "msvd")}
