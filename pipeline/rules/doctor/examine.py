@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from pipeline.rules.doctor import disk, folders, machine, programs
+from pipeline.rules.doctor import backbone, disk, folders, machine, programs
 from pipeline.rules.doctor.line import WARNING, Case, Line
 
 Check = Callable[[Case], Iterator[Line]]
@@ -15,6 +15,7 @@ CHECKS: dict[str, Check] = {
     "cache": folders.cache,
     "home": folders.home,
     "disk": disk.disk,
+    "weights": backbone.weights,
     "git": programs.git,
     "ffmpeg": programs.ffmpeg,
     "gpu": machine.graphics,
