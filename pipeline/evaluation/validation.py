@@ -8,16 +8,20 @@ from pipeline.evaluation.embeddings import Embeddings
 from pipeline.evaluation.ranks import Doubles, Floats, Integers
 from pipeline.evaluation.similarity import query_pair_scores, query_scores
 
-QUERIES = 256  # at once, where each weighs the frames of all videos
+QUERIES = 256  # against all videos at once
 
 
 def similarities(made: Embeddings) -> Floats:
-    """Cosine similarities (Q, G) in float32."""
+    """Cosine similarities (Q, G) in float32.
+
+    Sums are made in float64: those of float32 round by the number of threads, and two videos that are all but level would change places.
+    """
     if made.temperature is None:
-        scores: Floats = (made.text @ made.video.T).astype(np.float32, copy=False)
-        return scores
-    video, mask = torch.from_numpy(made.video), torch.from_numpy(made.mask)
-    parts = torch.split(torch.from_numpy(made.text), QUERIES)
+        gallery = made.video.T.astype(np.float64)
+        starts = range(0, len(made.text), QUERIES)
+        return np.concatenate([(made.text[at : at + QUERIES] @ gallery).astype(np.float32) for at in starts])
+    video, mask = torch.from_numpy(made.video).double(), torch.from_numpy(made.mask)
+    parts = torch.split(torch.from_numpy(made.text).double(), QUERIES)
     found = torch.cat([query_scores(part, video, mask=mask, temperature=made.temperature) for part in parts])
     return found.numpy().astype(np.float32, copy=False)
 

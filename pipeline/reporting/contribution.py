@@ -60,10 +60,10 @@ def _data(params: Params, dataset: str) -> dict[str, str]:
 
 
 def _search(path: Path) -> dict[str, Any] | None:
-    """The trials of a search of rates; None where nothing was searched, as for what trains nothing."""
-    if not path.is_file():
+    """The trials of a search of rates; None where nothing was searched. What trains nothing has a search without trials."""
+    made = read_json(path) if path.is_file() else {"trials": []}
+    if not made["trials"]:
         return None
-    made = read_json(path)
     return {"gain": made["gain"], "trials": [records.kept(trial, "trial") for trial in made["trials"]]}
 
 

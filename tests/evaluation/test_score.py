@@ -1,5 +1,7 @@
 """From embeddings to metrics: the temporal probe is blind by construction for methods that cannot see order."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,29 @@ def test_the_probe_compares_each_caption_with_its_own_twin_by_hand():
     assert kinds == found["probe"]
     asked = score(named, settings=Score(bootstrap=10), asked=np.array([False, True, True]))["probe"]["actions"]
     assert set(asked) == {"sizes"}, "of the videos that ask"
+
+
+@pytest.mark.parametrize("temperature", [None, 2.0])
+def test_scores_are_rounded_once_whatever_the_number_of_threads(temperature):
+    """Sums in float32 differ by the number of threads, and so did the rank of a caption whose best videos are all but level."""
+    rng = np.random.default_rng(0)
+    shape = (700, 64) if temperature is None else (700, 3, 64)
+    video, text = rng.normal(size=shape).astype(np.float32), rng.normal(size=(700, 64)).astype(np.float32)
+    mask = None if temperature is None else np.ones((700, 3), bool)
+    ids = {"video_id": [f"v{n:03}" for n in range(700)], "caption_id": [f"{n:03}" for n in range(700)]}
+    links = {"video_of_text": np.arange(700), "twin_of": np.array([1]), "directed": np.zeros(700, bool)}
+    made = embeddings.Embeddings(video=video, text=text, twin=video[1:2], mask=mask, temperature=temperature, **links, **ids)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            found.append(similarities(made))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0].dtype == np.float32 and np.array_equal(*found)
+    if temperature is None:
+        exact = np.array([[math.fsum(v * t) for v in video[:20].astype(float)] for t in text[:20].astype(float)])
+        assert np.array_equal(found[0][:20, :20], exact.astype(np.float32))
 
 
 def test_where_queries_weigh_the_frames_scores_equal_a_loop_over_pairs_and_twins_use_the_same_weights():

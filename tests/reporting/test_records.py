@@ -240,6 +240,8 @@ def test_trials_of_a_search_come_along(ran, tmp_path):
     shutil.copytree(ran, folder)
     (folder / "params.yaml").write_text(PARAMS + "search: {gains: [1, 3]}\n")
     (folder / "runs/toy/tiny/vop/search.json").write_text(json.dumps(SEARCH))
+    nothing = {**SEARCH, "gain": 1.0, "trials": []}  # as rule rates writes it for what trains nothing
+    (folder / "runs/toy/tiny/zero_shot/search.json").write_text(json.dumps(nothing))
     (folder / "records").rename(folder / "away")
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(text.replace("zero_shot, vop, mv_adapter], seeds: [0, 1]", "zero_shot, vop], seeds: [0]"))
