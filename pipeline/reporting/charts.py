@@ -17,6 +17,7 @@ from pipeline.reporting.plots import MEASURES
 
 COLOURS = 8  # of the template's palette; the next eight methods repeat it with another dash
 PLACES = ((11, 4, "start"), (-11, 4, "end"), (10, -9, "start"), (10, 17, "start"), (-10, -9, "end"), (-10, 17, "end"))
+PLACES += ((4, -21, "start"), (4, 29, "start"), (-4, -21, "end"), (-4, 29, "end"))  # where all these are taken
 CHANCE = {"Probe on validation, %": 50.0}  # percent
 LETTER, LINE = 7.2, 15  # pixels: the widest a label's letter is on average, and its height
 
@@ -91,7 +92,7 @@ def scatter(table: pd.DataFrame) -> dict[str, Any]:
 
 def place(points: list[dict[str, Any]], levels: list[dict[str, Any]], box: tuple[int, int, int, int]) -> None:
     """Put each label beside its point where it covers least of the points, bars, levels and labels placed before it."""
-    taken = [(p["x"] - 6, p["y"] - 6, p["x"] + 6, p["y"] + 6) for p in points]
+    taken = [(p["x"] - 8, p["y"] - 8, p["x"] + 8, p["y"] + 8) for p in points] * 3  # a hidden point is worse than a hidden name
     taken += [(p["x"] - 2, p["high"], p["x"] + 2, p["low"]) for p in points]
     taken += [(box[0], level["y"] - 2, box[2], level["y"] + 2) for level in levels]
     taken += [(box[2] - LETTER * len(level["label"]), level["y"] - LINE, box[2], level["y"]) for level in levels]
