@@ -101,9 +101,16 @@ def test_scores_are_rounded_once_whatever_the_number_of_threads(temperature):
     finally:
         torch.set_num_threads(before)
     assert found[0].dtype == np.float32 and np.array_equal(*found)
-    if temperature is None:
-        exact = np.array([[math.fsum(v * t) for v in video[:20].astype(float)] for t in text[:20].astype(float)])
-        assert np.array_equal(found[0][:20, :20], exact.astype(np.float32))
+    queries, gallery = text[:20].astype(np.float64), video[:20].astype(np.float64)
+    exact = [[math.fsum(q * v) if temperature is None else weighed(q, v, temperature) for v in gallery] for q in queries]
+    assert np.array_equal(found[0][:20, :20], np.array(exact).astype(np.float32))
+
+
+def weighed(query, frames, temperature):
+    """The cosine of a query with the mean of frames, by the softmax of their products with it."""
+    weight = np.exp(frames @ query / temperature)
+    mean = (weight[:, None] * frames).sum(0) / weight.sum()
+    return mean @ query / np.linalg.norm(mean) / np.linalg.norm(query)
 
 
 def test_where_queries_weigh_the_frames_scores_equal_a_loop_over_pairs_and_twins_use_the_same_weights():
@@ -114,12 +121,7 @@ def test_where_queries_weigh_the_frames_scores_equal_a_loop_over_pairs_and_twins
     ids = {"video_id": ["a", "b", "c"], "caption_id": ["0", "1", "2"]}
     made = embeddings.Embeddings(video=video, text=text, twin=video[1:2, [2, 1, 0, 3]], mask=mask, temperature=2.0, **links, **ids)
 
-    def pair(query, frames):
-        weight = np.exp(frames @ query / 2.0)
-        mean = (weight[:, None] * frames).sum(0) / weight.sum()
-        return mean @ query / np.linalg.norm(mean) / np.linalg.norm(query)
-
-    expected = [[pair(q, v[m]) for v, m in zip(video, mask, strict=True)] for q in text]
+    expected = [[weighed(q, v[m], 2.0) for v, m in zip(video, mask, strict=True)] for q in text]
     np.testing.assert_allclose(similarities(made), expected, rtol=1e-5, atol=1e-6)
     # The same frames in another order weigh the same: a method whose features are those of single frames is blind to time.
     assert score(made, settings=Score(bootstrap=10))["probe"]["accuracy"] == 50.0

@@ -68,7 +68,8 @@ def _entries(node: ast.AST | None) -> dict[str, ast.expr]:
         return {str(k.value): v for k, v in zip(node.keys, node.values, strict=True) if isinstance(k, ast.Constant)}
     if not isinstance(node, ast.Call):
         return {}
-    return dict(zip(["url"], node.args, strict=False)) | {word.arg: word.value for word in node.keywords if word.arg}
+    first = {"url": node.args[0]} if node.args else {}
+    return first | {word.arg: word.value for word in node.keywords if word.arg}
 
 
 def _address(entry: dict[str, ast.expr]) -> str:
