@@ -62,9 +62,11 @@ def linear(block: Any, name: str, x: Tensor, changes: Mapping[str, WeightHook]) 
     if not isinstance(change, LowRank):
         return F.linear(x, weight if change is None else change(weight), bias)
     down, up = change.factors()
-    out, low = F.linear(x, weight, bias), F.linear(x, down)
-    # One product that adds, and no sum of two large tensors behind it.
-    changed: Tensor = torch.addmm(out.flatten(0, 1), low.flatten(0, 1), up.T).unflatten(0, x.shape[:2])
+    rows = x.flatten(0, 1)
+    out = F.linear(rows, weight, bias)
+    # One product that adds to what is there: no copy of it, no sum behind it. Autocast leaves what works in place as it is.
+    out.addmm_(F.linear(rows, down), up.T.to(out.dtype))
+    changed: Tensor = out.unflatten(0, x.shape[:2])
     return changed
 
 
