@@ -1,8 +1,8 @@
 """`train.compile: true` with every method: the same numbers, and how often a program stops for Python. `python -m benchmarks.compiled`.
 
-A small CLIP of two blocks a tower with random weights on the CPU, a batch with padded frames. *off*: the largest difference of the compiled
-step's gradient from the plain one's, as a share of the largest entry. *stops*: places of graph breaks. Half a minute a method, most of it
-for g++.
+A small CLIP of three blocks a tower with random weights on the CPU, a batch with padded frames. *off*: the largest difference of the
+compiled step's gradient from the plain one's, as a share of the largest entry. *stops*: places of graph breaks. Half a minute a method,
+most of it for g++.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from pipeline.training.loss import contrastive
 SMALL = {
     "embed_dim": 16,
     "quick_gelu": True,
-    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
-    "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
+    "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 3},
 }
 FRAMES, WORDS, PAIRS, SHAKE = 4, 12, 4, 0.05
 BOUND = 1e-4
