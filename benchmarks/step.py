@@ -1,7 +1,7 @@
 """Time and memory of one training step, method by method, beside full fine-tuning in the same run: `make bench`.
 
 Random weights, random pictures, the pieces of training/loop.py. A method runs in a process of its own, so that its peak is its own: one
-step to warm up, in which the optimiser makes its state and memory and products are counted, then `--steps` timed ones. Full
+step to warm up, in which the optimiser makes its state and memory is counted, `--steps` timed ones, and one to count products. Full
 fine-tuning comes first and again last: how far the two are apart is how far to trust the rest. With the defaults a method takes
 minutes on a CPU; nothing else should run. Peak memory is the allocator's on CUDA and the whole process's, Python included, on a CPU.
 The share of the products is how fast the step's products (without those of attention) would be alone, of its time: at 1.0 nothing but
@@ -74,17 +74,20 @@ def measure(args: argparse.Namespace, name: str) -> dict[str, Any]:
         return {"trainable": 0}
     optimiser = optim.build(trained, train=Train())
     batch = _batch(args, clip, place)
-    products = FlopCounterMode(display=False)  # type: ignore[no-untyped-call]
-    with products, cost.measure_step(clip, optimiser, device=place, wanted=True) as used:
+    with cost.measure_step(clip, optimiser, device=place, wanted=True) as used:
         _timed(clip, optimiser, batch, place)
     seconds = [_timed(clip, optimiser, batch, place) for _ in range(args.steps)]
     frozen = [key for key, p in clip.named_parameters() if not p.requires_grad and p.grad is not None]
     assert not frozen, f"{name}: frozen tensors have gradients: {frozen[:3]}"
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes, or KiB
+    peak = torch.cuda.max_memory_allocated(place) if place.type == "cuda" else resident
+    # A step of its own, and the last: while products are counted, tensors live longer.
+    with FlopCounterMode(display=False) as products:  # type: ignore[no-untyped-call]
+        _timed(clip, optimiser, batch, place)
     return {
         "trainable": sum(p.numel() for p in trained.values()),
         "seconds": seconds,
-        "peak_bytes": torch.cuda.max_memory_allocated(place) if place.type == "cuda" else resident,
+        "peak_bytes": peak,
         "counted_bytes": used.bytes,
         "products": products.get_total_flops(),
         "products_a_second": gemm.rate(place, TYPES[clip.precision]),
