@@ -67,7 +67,7 @@ def put(tensor, where):
 
 
 class Kind(NamedTuple):
-    """What matters of an operation, known once for all its calls."""
+    """The facts about an operation that matter, known once for all its calls."""
 
     copies: bool
     fills: bool
@@ -87,7 +87,7 @@ def kind(func):
 
 
 def tensors_in(values):
-    """What an operation takes and gives: tensors, and lists of them."""
+    """The tensors that an operation takes and gives, and lists of them."""
     found = []
     for value in values:
         if isinstance(value, torch.Tensor):

@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def run(folder, monkeypatch, capsys):
-    """What code prints in the folder. In this process: a start of torch takes longer than all of the page."""
+    """The output of code in the folder. In this process: a start of torch takes longer than all of the page."""
 
     def ran(code):
         monkeypatch.chdir(folder)

@@ -32,7 +32,7 @@ IMPORT = re.compile(r"^from ((?:pipeline|tests)[\w.]*) import (.+)$", re.MULTILI
 
 
 def problems(text, page):
-    """What a page shows and the checkout lacks, as (line, sentence). `page` is its place."""
+    """Things that a page shows and the checkout lacks, as (line, sentence). `page` is its place."""
     prose, code = parts(text)
     added = set(re.findall(r"^```\w+ (\S+)$", text, flags=re.MULTILINE))  # files that the page lets its reader write
     found = [*links(prose, text, page), *paths(prose, added)]
@@ -128,7 +128,7 @@ def commands(code):
 
 @cache
 def options(file):
-    """What matches the options that a file's parsers take, or those of the helpers of all stages."""
+    """A pattern of the options that a file's parsers take, or those of the helpers of all stages."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (file, ROOT / "pipeline/stages/arguments.py")]
     calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     named = [call.args for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "add_argument"]

@@ -213,7 +213,7 @@ def test_an_optimisers_counters_on_the_gpu_are_found(tmp_path, steps, monkeypatc
 
 
 def _on_the_gpu(stored):
-    """What a state would be that is read to the GPU."""
+    """A state as it would be, read to the GPU."""
     for entry in stored["optimiser"]["state"].values():
         put(entry["step"], "cuda")
     return stored

@@ -1,4 +1,4 @@
-"""What the house promises: imports point one way, open_clip has one door, files stay small, rules know their code."""
+"""The promises of the house: imports point one way, open_clip has one door, files stay small, rules know their code."""
 
 import ast
 import re
@@ -133,6 +133,18 @@ def test_no_method_imports_another_and_nothing_imports_a_method_by_name():
 def test_no_file_is_longer_than_an_idea():
     long = {str(p.relative_to(PIPELINE)): len(p.read_text().splitlines()) for p, _ in modules()}
     assert not {name: lines for name, lines in long.items() if lines > LINES}
+
+
+def test_what_is_described_is_named_first():
+    """Not "What a block keeps" but "The tensors that a block keeps"; a question may begin so."""
+    root = PIPELINE.parent
+    code = [
+        path for place in ("pipeline/**/*.py", "pipeline/rules/*.smk", "benchmarks/**/*.py", "tests/**/*.py") for path in root.glob(place)
+    ]
+    pages = [path for place in ("*.md", "docs/**/*.md", "examples/**/*.md") for path in root.glob(place)]
+    wrong = [f"{path}: {line}" for path in code for line in re.findall(r'""" ?What [^"\n]*', path.read_text())]
+    wrong += [f"{path}: {line}" for path in pages for line in re.findall(r"^(?:- )?(?:\*\*)?What [^?\n]*$", path.read_text(), re.MULTILINE)]
+    assert not wrong
 
 
 def rooms_of(stage):

@@ -2,7 +2,7 @@
 
 Random weights and noise: no network, no weights, no videos. Methods and their options are those of the registry and of
 tests/methods/cases.py. Each part may take until its share of `--seconds` is over, and what the parts before it have left; one whose time
-is up ends there and says so. What is found stands on the standard output, as a page, and in the file `--json`, which is written after each
+is up ends there and says so. The findings stand on the standard output, as a page, and in the file `--json`, which is written after each
 part. `--device cpu` goes through the same in small, and compares the CPU with itself. Exit status 1 if a part fails.
 """
 

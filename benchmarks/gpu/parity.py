@@ -37,7 +37,7 @@ WAYS = (
 
 @dataclass(frozen=True)
 class Seen:
-    """What a device made of a batch, brought to the CPU; without loss and gradients where nothing is trained."""
+    """The results of a batch on a device, brought to the CPU; without loss and gradients where nothing is trained."""
 
     loss: float
     gradients: dict[str, Tensor]

@@ -21,7 +21,7 @@ class TimeUp(BaseException):
 
 @dataclass
 class Part:
-    """A part under way, which is to end at `end` of time.perf_counter. What stands in `rows` and `facts` goes into the JSON."""
+    """A part under way, which is to end at `end` of time.perf_counter. The entries of `rows` and `facts` go into the JSON."""
 
     name: str
     device: torch.device

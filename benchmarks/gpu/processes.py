@@ -35,7 +35,7 @@ def work(part: Part) -> None:
 
 
 def _wrong(found: list[list[float]] | str, *, alone: list[float], joins: bool) -> str:
-    """What is wrong about what two processes came to, their numbers or the text of their errors; nothing if they did as they should."""
+    """The faults in the outcome of two processes, their numbers or the text of their errors; nothing if they did as they should."""
     if joins and (isinstance(found, str) or not np.allclose(found, alone, rtol=1e-4)):
         return f"loss and norm of the gradient are {found} in two processes, {alone} in one"
     if not joins and REFUSED not in str(found):

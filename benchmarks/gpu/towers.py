@@ -1,4 +1,4 @@
-"""What all parts compute with: a CLIP with random weights, a method attached to it, and pairs of noise."""
+"""The common ground of all parts: a CLIP with random weights, a method attached to it, and pairs of noise."""
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy

@@ -52,7 +52,7 @@ def save(target: Path, tensors: dict[str, Tensor], *, header: dict[str, Any]) ->
 
 
 class Parts(NamedTuple):
-    """What of a header is settings: sampling, training, and the method with its hyper-parameters."""
+    """The settings in a header: sampling, training, and the method with its hyper-parameters."""
 
     shape: Sampling
     train: Train
@@ -109,7 +109,7 @@ def attach(clip: FrozenClip, said: Parts, source: Path) -> None:
 
 @contextmanager
 def _of(source: Path) -> Iterator[None]:
-    """What the code cannot do with a header is told as a fault of its file."""
+    """Errors of the code over a header are told as a fault of its file."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -131,12 +131,12 @@ def _refuse_other(source: Path, what: str, value: Any, kind: type) -> None:
 
 
 def precision(header: dict[str, Any]) -> str:
-    """What an adapter was trained and validated in; one from before this was noted says it among its settings."""
+    """The type in which an adapter was trained and validated; one from before this was noted says it among its settings."""
     return str(header.get("precision") or header["train"]["precision"])
 
 
 def described(clip: FrozenClip) -> dict[str, Any]:
-    """What a header says of the backbone, and of matrices that a seed made. Pictures and words stand there where they are not OpenAI's,
+    """A header's notes on the backbone, and on matrices that a seed made. Pictures and words stand there where they are not OpenAI's,
     which older adapters do not say."""
     other = {} if clip.preprocessing == str(OPENAI) else {"preprocessing": clip.preprocessing}
     words = clip.tokenizer.described()

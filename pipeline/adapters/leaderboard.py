@@ -35,7 +35,7 @@ NOTE = (
 
 
 class Model:
-    """What mteb calls an encoder: unit vectors of texts or of videos. `meta`: how mteb names it, where it runs it."""
+    """An encoder in mteb's sense: unit vectors of texts or of videos. `meta`: how mteb names it, where it runs it."""
 
     def __init__(self, adapter: Path, *, backbone: Backbone, device: torch.device) -> None:
         self._encoder = Encoder(backbone, device=device)
@@ -125,7 +125,7 @@ def describe(model: Model, *, sha256: str, tasks: Iterable[str]) -> None:
 
 
 def run(model: Model, tasks: Sequence[Any]) -> str:
-    """What mteb measures on its `tasks`, as Markdown with what has to stand beside it."""
+    """The numbers of mteb on its `tasks`, as Markdown with the notes that have to stand beside them."""
     found = module().evaluate(model, tasks, cache=None, show_progress_bar=False, co2_tracker=False)
     rows = [_row(model, task, result) for task, result in zip(tasks, found.task_results, strict=True)]
     note = NOTE.format(frames=model.frames.number, grid=model.frames.grid)

@@ -87,7 +87,7 @@ def arrange(model: Any, name: str) -> None:
 
 
 def _odd(foreign: Any) -> str:
-    """What a tower of timm has that `_like` does not know, "" for nothing."""
+    """The part of a tower of timm that `_like` does not know, "" for none."""
     trunk = foreign.trunk
     blocks = list(trunk.blocks) if hasattr(trunk, "blocks") else []
     if not blocks or not hasattr(trunk, "attn_pool") or getattr(trunk, "pos_embed", None) is None:
@@ -200,7 +200,7 @@ def read(visual: Any, tokens: Tensor, flow: Flow) -> Tensor:
 
 
 def end(visual: Any, seen: Tensor) -> Tensor:
-    """What is read (N, D) -> features (N, E): the last norm, where no pool has applied it, and the projection."""
+    """The vectors read from a tower (N, D) -> features (N, E): the last norm, where no pool has applied it, and the projection."""
     return project(seen if pooled(visual) else visual.ln_post(seen), visual.proj)
 
 

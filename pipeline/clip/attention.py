@@ -42,7 +42,7 @@ def attend(block: Any, x: Tensor, mask: Tensor | None, turn: Tensor | None = Non
 
 
 def heads(block: Any, x: Tensor, mask: Tensor | None, changes: Mapping[str, WeightHook], turn: Tensor | None) -> Tensor:
-    """What the heads of a block's attention see, side by side (N, L, D)."""
+    """The outputs of the heads of a block's attention, side by side (N, L, D)."""
     joint = linear(block, "attn.in_proj_", x, changes)
     q, k, v = joint.unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     if turn is not None:

@@ -43,7 +43,7 @@ class Attention(nn.Module):
 def turned(x: Tensor, turn: Tensor) -> Tensor:
     """Queries or keys (N, heads, L, d), the last ones rotated by `turn` (P, 2 d): the sines of their angles, then the cosines.
 
-    Channels rotate in pairs of neighbours. What stands before these tokens (CLS, prompts) has no place in the grid and stays.
+    Channels rotate in pairs of neighbours. Tokens before these (CLS, prompts) have no place in the grid and stay.
     """
     before, grid = x[:, :, : -len(turn)], x[:, :, -len(turn) :]
     sin, cos = turn.chunk(2, dim=-1)

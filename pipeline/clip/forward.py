@@ -88,5 +88,5 @@ def text_at(
 
 
 def _exact(x: Tensor) -> Tensor:
-    """What is read on, at least in float32, which features are whatever the blocks compute in."""
+    """Tokens to be read on, at least in float32, which features are whatever the blocks compute in."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""What a frozen block computes between its products, keeping of each tensor for the backward pass what cannot be had from another.
+"""The steps of a frozen block between its products, which keep for the backward pass only tensors that no other gives again.
 
 They replace open_clip's modules of the same meaning, under the same names, when CLIP is frozen.
 """

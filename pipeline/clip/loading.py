@@ -40,7 +40,7 @@ def load_backbone(backbone: Backbone) -> FrozenClip:
 
 
 def preprocessing(backbone: Backbone) -> Preprocessing:
-    """What the backbone's keys say, over what its tag says; for a file, what all tags of its architecture agree on, else OpenAI's."""
+    """The preprocessing by the backbone's keys, over its tag's; for a file, the one of all tags of its architecture, else OpenAI's."""
     name = backbone.name
     tags = open_clip.list_pretrained_tags_by_model(name) if backbone.file else [backbone.weights]
     stated = {_stated(open_clip.get_pretrained_cfg(name, tag)) for tag in tags}
@@ -63,7 +63,7 @@ def seen_as(name: str, weights: str, pictures: str) -> Backbone:
 
 
 def _stated(tag: dict[str, Any]) -> Preprocessing:
-    """What open_clip says of a tag; OpenAI's for what it does not say."""
+    """The preprocessing that open_clip notes for a tag; OpenAI's where it notes none."""
     if not tag:
         return OPENAI
     return Preprocessing(tuple(tag["mean"]), tuple(tag["std"]), RESIZES[tag["resize_mode"]], tag["interpolation"])
@@ -100,7 +100,7 @@ def _load(model: open_clip.CLIP, path: Path) -> None:
 
 
 def _differences(own: weights.State, state: weights.State) -> list[str]:
-    """What the tensors of a file lack, have too much, or have otherwise than those of the model, each as a few words."""
+    """The tensors that a file lacks, has too many, or has otherwise than the model, each as a few words."""
     lacking, extra = [key for key in own if key not in state], [key for key in state if key not in own]
     both = [key for key in own if key in state]
     shapes = [key for key in both if state[key].shape != own[key].shape]
@@ -135,7 +135,7 @@ def build(name: str, *, draw_table: bool = True) -> open_clip.CLIP:
 
 
 def configuration(name: str) -> dict[str, Any]:
-    """What open_clip builds `name` from. ValueError for one that the seam cannot run, as far as that is known without building it."""
+    """The configuration from which open_clip builds `name`. ValueError for one that the seam cannot run, where that shows before."""
     if ":" in name:  # open_clip would look for a configuration in the hub or in a folder
         raise ValueError(
             f"backbone.name: {name!r} is a place and not an architecture; set backbone.name to its architecture, such as "

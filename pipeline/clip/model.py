@@ -70,7 +70,7 @@ class FrozenClip(nn.Module):
         return self
 
     def plain(self) -> None:
-        """Nothing attached, nothing to train. What CLIP was before is in `originals`, by name.
+        """Nothing attached, nothing to train. The tensors from before are in `originals`, by name.
 
         `frame_head` changes frame features (B, T, E) under their mask (B, T), `text_head` text features (B, E). With a
         `query_temperature` a video's frames are weighed anew by each caption (`similarity.query_scores`), else they are averaged: all
@@ -145,7 +145,7 @@ class FrozenClip(nn.Module):
         return named | {f"clip.{name}": p for name, p in self.unfrozen.items()}
 
     def stored(self) -> dict[str, Tensor]:
-        """What a checkpoint holds: every trainable tensor, and the frozen ones of attached modules, which are their persistent buffers."""
+        """The tensors of a checkpoint: every trainable one, and the frozen ones of attached modules, which are their persistent buffers."""
         kept = self.adapter.state_dict().keys()
         return {f"adapter.{name}": values for name, values in self.adapter.named_buffers() if name in kept} | self.trained()
 
@@ -170,7 +170,7 @@ class FrozenClip(nn.Module):
 
     @property
     def logit_bias(self) -> Tensor | None:
-        """What a sigmoid loss adds to the scaled similarities; None for weights of a softmax."""
+        """The bias that a sigmoid loss adds to the scaled similarities; None for weights of a softmax."""
         bias: Tensor | None = self.model.logit_bias
         return bias
 

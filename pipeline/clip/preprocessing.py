@@ -1,4 +1,4 @@
-"""What is done to a picture before a tower sees it, which belongs to the weights: they were trained so."""
+"""The steps between a picture and a tower, which belong to the weights: they were trained so."""
 
 import re
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ class Preprocessing:
     interpolation: str = "bicubic"
 
     def __str__(self) -> str:
-        """As stores and adapters carry it. What is as usual is not said: they are older than the choice."""
+        """As stores and adapters carry it. The usual one is not noted: they are older than the choice."""
         numbers = f"mean {self.mean}, deviation {self.std}"
         usual = (self.resize, self.interpolation) == ("crop", "bicubic")
         return numbers if usual else f"{numbers}, {self.resize}, {self.interpolation}"
 
     @classmethod
     def read(cls, said: str) -> "Preprocessing":
-        """What `str` gave, again. ValueError for another text."""
+        """The inverse of `str`. ValueError for another text."""
         found = re.fullmatch(rf"mean {NUMBERS}, deviation {NUMBERS}(?:, (\w+), (\w+))?", said)
         if not found:
             raise ValueError(f"preprocessing is {said!r}; it takes mean, deviation, and how a picture is resized")

@@ -34,7 +34,7 @@ class Tokenizer:
         return self.encode(captions, context_length=context_length)
 
     def described(self) -> dict[str, str]:
-        """What an adapter carries of it: nothing of CLIP's own, which older ones do not name, else what tells it from another."""
+        """The note that an adapter carries of it: none of CLIP's own, which older ones do not name, else what tells it from another."""
         if self.name == OWN:
             return {}
         ids = self(PROBE, context_length=32).to(torch.int64)

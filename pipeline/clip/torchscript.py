@@ -29,7 +29,7 @@ MOST = 100_000  # parts of a module; one that is shared counts as often as it is
 
 
 class _Record:
-    """What a pickle wanted to make of the global `source`: its arguments, and its attributes."""
+    """An object that a pickle wanted to make of the global `source`: its arguments, and its attributes."""
 
     source = ""
     args: tuple[Any, ...]

@@ -1,6 +1,6 @@
 """A file of weights in the forms in which people have them, read as the state of open_clip's CLIP (docs/running.md#backbones).
 
-What a file is follows from its content, not from its name: a blob of the hub's cache has no ending. Nothing in a file is run.
+The kind of a file follows from its content, not from its name: a blob of the hub's cache has no ending. Nothing in a file is run.
 """
 
 import hashlib
@@ -76,7 +76,7 @@ def read(path: Path) -> tuple[State, str]:
 
 
 def _stored(path: Path) -> tuple[Any, str]:
-    """What a file holds, and its kind in words. ValueError for one that is none of torch's or safetensors'."""
+    """The content of a file, and its kind in words. ValueError for one that is none of torch's or safetensors'."""
     with path.open("rb") as file:
         head = file.read(64)
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < HEADER:
@@ -98,7 +98,7 @@ def _stored(path: Path) -> tuple[Any, str]:
 
 
 def _unpickled(path: Path) -> Any:
-    """What torch.save wrote, if that is tensors, numbers and texts in dicts and lists: all else would need code to be run."""
+    """The content of a file of torch.save, if that is tensors, numbers and texts in dicts and lists: all else would need code to be run."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -136,7 +136,7 @@ def load_params(path: str | Path) -> Params:
 
 
 def _yaml(file: Path) -> Any:
-    """What a YAML file holds. ValueError for one that is no YAML."""
+    """The content of a YAML file. ValueError for one that is no YAML."""
     try:
         return OmegaConf.load(io.StringIO(file.read_text(encoding="utf-8-sig")))
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""What files hold, whatever their times say: a purge that touches, `cp -r` and rsync without -t give old bytes new times.
+"""The content of files, whatever their times say: a purge that touches, `cp -r` and rsync without -t give old bytes new times.
 
 Snakemake compares the checksums of files, but of a folder it knows the time only. So a folder is told apart by what is in it.
 """

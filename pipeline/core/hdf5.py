@@ -1,6 +1,6 @@
 """HDF5 files that are written whole or not at all, and read without locks.
 
-HDF5 follows what a file says of itself: where an old layout is damaged it may loop for ever or crash, and so does the process. What is
+HDF5 follows what a file says of itself: where an old layout is damaged it may loop for ever or crash, and so does the process. A file
 written here has a checksum on each of its parts, of which none is read before: LAYOUT for all that says where arrays lie, Fletcher-32 for
 arrays, and no text of any length, which lies in a heap that has none. Damage is then an error. Files of the old layout are still read,
 without this guard; and no checksum guards against who computes it anew, so a file of a stranger is as safe as the stranger.

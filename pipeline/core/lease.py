@@ -165,7 +165,7 @@ def _self() -> dict[str, Any]:
 
 
 def _where() -> str | None:
-    """What a process number counts in: the start of a machine, and a container's processes. Names of hosts are not unique."""
+    """The space in which a process number counts: the start of a machine, and a container's processes. Names of hosts are not unique."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"

@@ -1,6 +1,6 @@
 """Methods on architectures of other families: which run, which token they take for a frame, which are refused and why.
 
-What stands in the table is found by attaching each method to a tiny CLIP of each family, and embedding a video and a caption.
+The table's entries are found by attaching each method to a tiny CLIP of each family, and embedding a video and a caption.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +65,7 @@ def _cells(name: str, config: Mapping[str, Any], clips: Sequence[FrozenClip]) ->
 
 @torch.no_grad()
 def _embed(clip: FrozenClip, method: methods.Method) -> dict[str, int]:
-    """What is trained of each tower, once a video and a caption have gone through the method. ValueError where it is refused."""
+    """The trained tensors of each tower, once a video and a caption have gone through the method. ValueError where it is refused."""
     words = clip.context_length if clip.text.whole_rows else WORDS
     methods.attach(clip, method, shape=methods.Shape(FRAMES, words))
     frames = torch.zeros(1, FRAMES, 3, clip.image_size, clip.image_size, dtype=torch.uint8)

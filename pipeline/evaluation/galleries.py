@@ -109,8 +109,8 @@ def _places(listed: list[str], known: list[str], missing: Collection[str], *, pl
 
 
 def _names(entry: str) -> Iterator[str]:
-    """What a video may be called here that a list calls `entry`: with ActivityNet's `v_` or not, without what follows a dot or bar, and
-    without its folder, which LSMDC's and others' files are in."""
+    """The names that a video may have here which a list calls `entry`: with ActivityNet's `v_` or not, without what follows a dot or
+    bar, and without its folder, which LSMDC's and others' files are in."""
     own = entry.rpartition("/")[2]
     for name in dict.fromkeys((entry, own, own.removeprefix("v_"))):
         yield name

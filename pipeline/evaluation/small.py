@@ -1,4 +1,4 @@
-"""What a gallery of few videos cannot say."""
+"""The limits of a gallery of few videos."""
 
 CUTOFFS = (1, 5, 10)  # K of R@K
 

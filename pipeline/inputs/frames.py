@@ -50,7 +50,7 @@ def write_frames(target: Path, clips: Clips, *, settings: Frames, attrs: dict[st
 
 
 def described_as(settings: Frames) -> dict[str, Any]:
-    """What a file of frames says of them, on which it and its reader must agree."""
+    """The header of a file of frames, on which it and its reader must agree."""
     return {key: value for key, value in stated(settings).items() if key in ("grid", "number", "size", "resize", "interpolation")}
 
 

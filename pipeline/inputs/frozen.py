@@ -34,7 +34,7 @@ def reason(reach: Reach) -> str:
 
 
 def _read(clip: FrozenClip, tower: Tower, unchanged: Reach) -> Reach:
-    """What may be stored of what is `unchanged`: not above the lowest level whose tokens a side module reads, and all tokens of that."""
+    """The levels of `unchanged` that may be stored: not above the lowest one whose tokens a side module reads, and all tokens of that."""
     level = min(*tower.taps, tower.top - 1) if tower.taps else tower.top + 1
     if tower.side is None or level >= unchanged.level:
         return unchanged

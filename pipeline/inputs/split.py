@@ -84,7 +84,7 @@ class Split:
         return clip.encode_text(texts.ids, texts.said, start=0 if self.text is None else self.text.level)
 
     def encode(self, clip: FrozenClip, pairs: Pairs) -> tuple[Tensor, ...]:
-        """What the losses of a training compare: frame features (B, T, E), text features (B, E), those of extra captions (B, T, E)."""
+        """The features that a training's losses compare: of frames (B, T, E), of texts (B, E), and of extra captions (B, T, E)."""
         features = self.encode_videos(clip, pairs), self.encode_texts(clip, pairs)
         if pairs.extra is None:
             return features

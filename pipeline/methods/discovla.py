@@ -79,7 +79,7 @@ class DiscoVla:
 
 
 class Fusion(Bottleneck):
-    """What of a frame's own view comes back; nothing at the start."""
+    """The share of a frame's own view that comes back; nothing at the start."""
 
     def __init__(self, width: int, middle: int) -> None:
         super().__init__(width, middle, activation="quick_gelu")

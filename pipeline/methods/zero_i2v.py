@@ -94,7 +94,7 @@ class LinearAdapter(nn.Module):
         return weight + self.scale * (weight @ self.up.weight) @ self.down.weight
 
     def constant(self, weight: Tensor) -> Tensor:
-        """What W (O, D) makes of the adapter's constants (O,), to be added to its bias."""
+        """The adapter's constants through W (O, D), to be added to its bias (O,)."""
         return F.linear(self.scale * self.up(self.down.bias), weight)
 
     def behind(self, weight: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ def _constant(adapter: LinearAdapter, block: Any, name: str) -> WeightHook:
 
 
 def _of_keys_none(block: Any, more: Tensor, *, entries: int) -> Tensor:
-    """What is added to the bias of the queries, keys and values (3D,), without that of the keys where these have none.
+    """The change of the bias of the queries, keys and values (3D,), without that of the keys where these have none.
 
     Such a bias has 2D entries as a tensor, and `bias_of` gives it with zeros between them.
     """

@@ -42,7 +42,7 @@ def contribution(
 
 
 def _traced(folder: Path, hashes: dict[Path, str]) -> Trace:
-    """What made a run. ValueError names the first of what does not agree, what is not here and has to be, or that the code was changed."""
+    """The origin of a run. ValueError names the first part that does not agree or is missing here, or says that the code was changed."""
     found = trace(folder, hashes=hashes)
     if found.problems:
         raise ValueError(found.problems[0])
@@ -60,7 +60,7 @@ def _data(params: Params, dataset: str) -> dict[str, str]:
 
 
 def _search(path: Path) -> dict[str, Any] | None:
-    """The trials of a search of rates; None where nothing was searched. What trains nothing has a search without trials."""
+    """The trials of a search of rates; None where nothing was searched. A method that trains nothing has a search without trials."""
     made = read_json(path) if path.is_file() else {"trials": []}
     if not made["trials"]:
         return None

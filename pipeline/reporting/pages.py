@@ -1,4 +1,4 @@
-"""What README and docs/results show of the records in git: blocks of pages between marks, and files beside them (`make docs`).
+"""Parts of README and docs/results that follow from the records in git: blocks of pages between marks, files beside them (`make docs`).
 
 A block begins with `<!-- records: <kind> <place> <words> -->` and ends with `<!-- records: end -->`. Where a place has no records, it
 stays as it is.
@@ -100,7 +100,7 @@ def _notes(entries: Sequence[Entry], df: pd.DataFrame) -> list[str]:
 
 
 def _alike(entries: Sequence[Entry], df: pd.DataFrame) -> dict[str, list[str]]:
-    """What `noise.alike` says, from the outcomes in the records."""
+    """The sentences of `noise.alike`, from the outcomes in the records."""
     names = dict(zip(df["method"], df["label"], strict=True))
     parts = {names[entry.run]: noise.parts_of((side.hits, side.sizes) for side in entry.sides) for entry in entries}
     return noise.alike_by_parts(df, parts, score=_score(entries[0]))

@@ -81,7 +81,7 @@ def read(path: Path, *, folder: Path = FOLDER) -> Entry:
 
 
 def checked(content: Any, *, place: Path, where: str) -> Entry:
-    """What a file at `place` below the folder of all records holds, if it is a record; see `read`."""
+    """The record in a file at `place` below the folder of all records; see `read`."""
     _refuse_another_form(content, where)
     said, names = content["evaluation"], place.with_suffix("").parts
     entry = Entry(said["dataset"], said["backbone"], names[2] if len(names) == 4 else "", said["method"], content)

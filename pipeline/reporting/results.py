@@ -83,8 +83,8 @@ def table(results: Sequence[Result]) -> pd.DataFrame:
     """One row a (dataset, backbone, method): means over seeds, zero-shot first, then by trainable parameters.
 
     Recalls, R-Sum (both directions), probe and shares are in percent; `<column>_std` is the sample deviation, NaN for one
-    seed; `t2v_R1_low` and `_high` are the confidence interval of a single seed, NaN for more. What a run did not
-    measure is NaN. The label says where embeddings depend on each other. Raises ValueError for a seed given twice, or seeds of one
+    seed; `t2v_R1_low` and `_high` are the confidence interval of a single seed, NaN for more. A value that a run
+    did not measure is NaN. The label says where embeddings depend on each other. Raises ValueError for a seed given twice, or seeds of one
     method that train different counts.
     """
     groups: dict[tuple[str, str, str], list[Result]] = {}

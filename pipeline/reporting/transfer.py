@@ -1,4 +1,4 @@
-"""What is kept: runs that were trained on one dataset and tested on others without training, trained-on by tested-on."""
+"""The part that is kept: runs that were trained on one dataset and tested on others without training, trained-on by tested-on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ MEASURES: dict[str, Measure] = {
 }
 ABOUT = (
     "Each row was trained on one dataset, and is tested on the others without training, with the same frames and words; in brackets is "
-    "what it has over zero-shot. Means over seeds. What training had seen of the other test sets is on the card."
+    "what it has over zero-shot. Means over seeds. The card says which part of the other test sets training had seen."
 )
 
 

@@ -22,7 +22,7 @@ def keep(config: Mapping[str, Any]) -> str:
 
 
 def kept(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What `keep` has written, of a job that has nothing else. ValueError where it is gone."""
+    """The settings that `keep` has written, for a job that has nothing else. ValueError where it is gone."""
     path = Path(config.get(KEY, FOLDER))
     if not path.is_file():
         raise ValueError(f"there is no {path}, with which this job was planned; start Snakemake again")

@@ -25,8 +25,8 @@ rule download:
         " --raw {output.raw} 2>&1 | tee {log}"
 
 
-# Raw files stay out of DVC's cache: benchmarks are large, and some may not be passed on. What they were is kept, and what reads them hangs
-# on it instead of the folder, of which Snakemake knows the time only (`contents.settle`).
+# Raw files stay out of DVC's cache: benchmarks are large, and some may not be passed on. Their checksums are kept, and what reads them hangs
+# on these instead of the folder, of which Snakemake knows the time only (`contents.settle`).
 rule checksums:
     input:
         raw="data/{dataset}/raw",

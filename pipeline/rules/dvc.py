@@ -165,7 +165,7 @@ def _repository() -> Iterator[Repo]:
 
 
 def _sentence(error: DvcException) -> str:
-    """What DVC says, with what it has from others, and what to do."""
+    """DVC's sentence, with the one that it has from others, and the remedy."""
     said = f"{error}" + (f": {error.__cause__}" if error.__cause__ and str(error.__cause__) not in str(error) else "")
     if isinstance(error, NotDvcRepoError | SCMError):
         (found,) = doctor.git(Case(params=None))

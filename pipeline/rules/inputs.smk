@@ -25,7 +25,7 @@ def state(wildcards):
 
 
 def annotation_files(wildcards):
-    """What is read besides the downloaded files: what the user has of a dataset, where params.yaml says so.
+    """The files that are read besides the downloaded ones: what the user has of a dataset, where params.yaml says so.
 
     Of a folder Snakemake would compare the time: it is told to look at its files, or `names` tells it what is in it.
     """
@@ -89,7 +89,7 @@ def chosen(wildcards):
 
 
 def split_files(wildcards, split):
-    """What a run reads of a split, by the names of its stage's arguments: the one store of videos that it may use, and captions."""
+    """The inputs of a run from a split, by the names of its stage's arguments: the one store of videos that it may use, and captions."""
     stores = chosen(wildcards).of(split)
     folder = layout.split(wildcards.dataset, split)
 
@@ -190,7 +190,7 @@ def finished_runs(wildcards):
 
 
 def seen_files(wildcards):
-    """What training on a dataset has seen of those that it is tested on besides."""
+    """The counts of what training on a dataset has seen of those that it is tested on besides."""
     return expand(
         "work/{dataset}/seen/{tested}.json",
         dataset=wildcards.dataset,
@@ -208,7 +208,7 @@ def transfers(wildcards):
 
 
 def matrix(wildcards):
-    """What was measured of all runs on all datasets, where one dataset's runs are tested on another."""
+    """The metrics of all runs on all datasets, where one dataset's runs are tested on another."""
     return expand(
         "metrics/{dataset}/{run}.json",
         dataset=PARAMS.run.datasets if PARAMS.run.transfer else [],

@@ -8,8 +8,8 @@ def allow(file_class: Any) -> None:
     """Let Snakemake make such outputs again. `file_class` is its class of files.
 
     It refuses to plan whatever is write-protected, of root's files none and of another user's all that `dvc pull` or `record` brought.
-    But before a job starts it removes the outputs, and so the links; the cache keeps what it has. What a user has protected by hand is
-    no link, and is refused as ever.
+    But before a job starts it removes the outputs, and so the links; the cache keeps what it has. A file that a user has protected by
+    hand is no link, and is refused as ever.
     """
     refused = file_class.protected
 

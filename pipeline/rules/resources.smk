@@ -26,7 +26,7 @@ def pixels(wildcards):
 
 
 def training_seconds(epochs=None):
-    """What a training of a run takes, for its own number of epochs or another."""
+    """The needs of a training of a run, for its own number of epochs or another."""
 
     def seconds(wildcards):
         settings = resolve.train_of(PARAMS, wildcards.run, wildcards.dataset)

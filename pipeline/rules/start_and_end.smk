@@ -27,7 +27,7 @@ def planned_jobs():
 
 
 def planned_case(**others):
-    """What is going to run here, as the doctor looks at it."""
+    """The coming run here, as the doctor looks at it."""
     from pipeline.rules.doctor.line import Case
 
     rules = frozenset(job.rule.name for job in planned_jobs())

@@ -62,7 +62,7 @@ def parameters(shape: dict[str, Any]) -> float:
 def work(shape: dict[str, Any], *, frames: int, words: int) -> tuple[float, float]:
     """Multiply-accumulates of CLIP alone on a video of so many frames, and on a caption of so many tokens; 0 for an unknown backbone.
 
-    Products with weights, and of attention, two of a token with each. What a method adds is not in it, nor a pool.
+    Products with weights, and of attention, two of a token with each. The method's own products are not in it, nor a pool.
     """
     vision, text, embedded = vision_of(shape), text_of(shape), shape.get("embed_dim", 0)
     patches = (vision.get("image_size", 0) // (vision.get("patch_size") or 1)) ** 2

@@ -45,7 +45,7 @@ def title(device: torch.device) -> str:
 
 
 def precision(wanted: str, device: torch.device) -> str:
-    """What `auto` is on a device: bfloat16 on a GPU that multiplies in it, else float32."""
+    """The type that `auto` stands for on a device: bfloat16 on a GPU that multiplies in it, else float32."""
     if wanted != "auto":
         return wanted
     return "bfloat16" if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0) else "float32"

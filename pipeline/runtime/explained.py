@@ -1,4 +1,4 @@
-"""What torch raises where a device cannot do what it was asked for, in one sentence: memory ends, or no kernel gives the same bits."""
+"""Errors of torch where a device cannot do its work, in one sentence: memory ends, or no kernel gives the same bits."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Batches from the disk to the device, read ahead by worker processes. What is read, and in which order, is the caller's."""
+"""Batches from the disk to the device, read ahead by worker processes. The caller says what is read, and in which order."""
 
 import os
 import time
@@ -21,7 +21,7 @@ class Stream:
 
     With workers, rows are fetched in processes of their own, which open their files themselves. -1 workers are `ahead` on a GPU, and none
     on a CPU, where they would take the cores that train. A GPU is sent a batch while it computes the one before. Without `move` the
-    batches stay in (pinned) memory, and the caller moves what it needs. What a fetch raises is raised here, once its batch is due.
+    batches stay in (pinned) memory, and the caller moves what it needs. An error in a fetch is raised here, once its batch is due.
     Stopped if a worker dies, or a batch takes `limit` seconds.
     """
 

@@ -28,8 +28,8 @@ def rows_at_once(one: Callable[[], object], *, device: torch.device, most: int) 
 class Made(TorchDispatchMode):
     """Bytes of the storages that operations make, and the `most` there were at once; not of what was there before.
 
-    A storage lives as long as a tensor of Python, or what autograd keeps for the backward pass, needs it. What an operation takes for
-    itself while it runs is not seen.
+    A storage lives as long as a tensor of Python, or what autograd keeps for the backward pass, needs it. Memory that an
+    operation takes for itself while it runs is not seen.
     """
 
     def __init__(self) -> None:

@@ -152,7 +152,7 @@ def _send(to: socket.socket, value: Any) -> None:
 
 
 def _receive(source: socket.socket) -> Any:
-    """What the other end of the socket sent: it is this program, so it is unpickled. EOFError if it is gone."""
+    """A message from the other end of the socket: that is this program, so it is unpickled. EOFError if it is gone."""
     (number,) = struct.unpack("<Q", _exactly(source, 8))
     rest, *arrays = (_exactly(source, size) for size in struct.unpack(f"<{number}Q", _exactly(source, 8 * number)))
     return pickle.loads(rest, buffers=arrays)

@@ -64,7 +64,7 @@ class Approximate:
 
     @classmethod
     def build(cls, vectors: np.ndarray, queries: np.ndarray, *, queries_from: str, without: np.ndarray | None = None) -> "Approximate":
-        """For unit vectors (V, E). What of the 10 best of `queries` (Q, E) it finds is measured and noted in `settings`.
+        """For unit vectors (V, E). The share of the 10 best of `queries` (Q, E) that it finds is measured and noted in `settings`.
 
         `without` (Q,): where queries are videos, their own rows, which do not count. If no number of lists reaches WANTED, `settings`
         say so by the kind `exact`.

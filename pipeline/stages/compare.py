@@ -86,7 +86,7 @@ def to_text(about: dict[str, Any], found: Sequence[Difference]) -> str:
             "Interval: paired percentile bootstrap, or a score interval where no resample differs.",
             "p: two-sided sign-flip test, a and b exchanged in whole videos.",
             f"Averaged before: {len(seeds)} seed{'s' * (len(seeds) > 1)} of each method ({', '.join(map(str, seeds))}). "
-            "What other seeds would change is in no interval and no p value.",
+            "No interval and no p value holds the spread of other seeds.",
             f"{len(found)} metrics are tested at once: p (Holm) is corrected for that, p is not.",
             *filter(None, [small.warning(about["videos"])]),
         ]

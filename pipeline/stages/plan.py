@@ -1,4 +1,4 @@
-"""What a params.yaml takes that is not there yet: trainings and stores, GPU hours at an assumed speed, and disk (docs/plan.md)."""
+"""The work and the space that a params.yaml still needs: trainings and stores, GPU hours at an assumed speed, and disk (docs/plan.md)."""
 
 import argparse
 import json

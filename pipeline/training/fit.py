@@ -43,7 +43,7 @@ def row(make: Callable[[], FrozenClip], method: Method, *, shape: Shape, setting
 
 
 def fitting(ask: Ask, *, settings: Train, memory: float) -> Iterator[dict[str, Any]]:
-    """What to set besides `settings` so that a step fits: nothing; or the largest halved `chunk`; or that with checkpointing.
+    """The settings to add to `settings` so that a step fits: none; or the largest halved `chunk`; or that with checkpointing.
 
     Checkpointing costs a forward pass like `chunk`, so it is offered only where the `chunk` may then be larger.
     """

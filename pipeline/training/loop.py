@@ -193,7 +193,7 @@ def _mark(alive: Tensors, trained: Mapping[str, Tensor]) -> None:
 
 
 def order(split: Split, *, settings: Train, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    """The captions of each batch of an epoch. What does not fill a batch is left out; each epoch draws anew.
+    """The captions of each batch of an epoch. The last ones, which fill no batch, are left out; each epoch draws anew.
 
     `captions: one` draws one caption a video; `all` takes every caption, so a batch may hold a video twice.
     """

@@ -78,7 +78,7 @@ AS_IT_IS = Step()
 
 
 def step(seen: Sequence[Tags], *, codec: str, index: int, size: tuple[int, int], side: int, ratio: float = 1.0) -> Step:
-    """What makes BT.709 of a stream whose pictures, of `size`, had the tags `seen`, the first picture's first.
+    """The filters that make BT.709 of a stream whose pictures, of `size`, had the tags `seen`, the first picture's first.
 
     `index`: as in 0:v:index; `side`: pixels of the clip's short side, of which the step leaves twice as many; `ratio`: how many times as
     wide as high a pixel is.
@@ -98,7 +98,7 @@ def step(seen: Sequence[Tags], *, codec: str, index: int, size: tuple[int, int],
 
 
 def untagged(seen: Sequence[Tags], *, codec: str, index: int, size: tuple[int, int]) -> Step:
-    """What to do where `step` failed: nothing is believed of the tags but the range."""
+    """The filters where `step` failed: nothing is believed of the tags but the range."""
     blank = Tags(UNSAID, UNSAID, UNSAID, 0, seen[0].rgb)
     names = _names(blank, _meanings([blank], size)[0])
     reason = "the colours are taken as untagged: they could not be converted as their tags say"

@@ -1,4 +1,4 @@
-"""What ffmpeg says of an error, in words for people: whose fault it is, without the names of its parts."""
+"""Errors of ffmpeg in words for people: whose fault it is, without the names of its parts."""
 
 import re
 from pathlib import Path

@@ -50,7 +50,7 @@ def encode(source: Path, part: Path, *, found: Probe, cut: Cut, settings: ClipFo
             if done and strict and not (jump and is_empty(part)):
                 return step.reason
             first = first if jump else first or said
-        # Told to be strict, a decoder refuses what it knows how to read as well. What it lacks, it reports both times.
+        # Told to be strict, a decoder refuses what it knows how to read as well. Missing data it reports both times.
         if done:
             return "; ".join(filter(None, [step.reason, f"decoding reports an error: {first or said}" if said else ""]))
     if not (first or said):

@@ -1,4 +1,4 @@
-"""What is taken as a video: the one list of containers, and pictures, some of which move."""
+"""The kinds of file that count as a video: the one list of containers, and pictures, some of which move."""
 
 from pathlib import Path
 from typing import Any

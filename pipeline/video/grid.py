@@ -1,7 +1,7 @@
 """Which frames of a clip a method sees. Indices are chosen before anything is decoded.
 
 A grid is a function of (num_frames, fps, number) that gives at most `number` indices into the canonical clip, whose frame k
-is the picture at k/fps seconds. What is missing at the end is padding, which the mask hides.
+is the picture at k/fps seconds. Missing pictures at the end are padding, which the mask hides.
 """
 
 import itertools

@@ -127,7 +127,7 @@ def verdict(votes: list[str], *, said: str) -> str:
 
 
 def vote(one: Luma, other: Luma) -> str:
-    """What two pictures in a row are: progressive, tff or bff, or "" if that cannot be told."""
+    """The kind of two pictures in a row: progressive, tff or bff, or "" if that cannot be told."""
     moved = np.abs(one - other) > MOVED
     if moved.mean() < AREA:
         return ""

@@ -1,4 +1,4 @@
-"""What the packets of a stream say of it, which is never believed from a header: how many pictures, how long, which first."""
+"""Facts from the packets of a stream, for which no header is believed: how many pictures, how long, which first."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

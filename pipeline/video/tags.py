@@ -1,4 +1,4 @@
-"""What a stream says of its colours, in the numbers and names of ITU-T H.273, and what that means."""
+"""The colour tags of a stream, in the numbers and names of ITU-T H.273, and their meaning."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -52,7 +52,7 @@ class Tags:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What tags mean; all that no player tells from BT.709 is BT.709."""
+    """The meaning of tags; all that no player tells from BT.709 is BT.709."""
 
     matrix: int
     primaries: int
@@ -78,7 +78,7 @@ class Meaning:
 
 
 def meaning(tags: Tags, *, large: bool, before: Meaning | None = None) -> Meaning:
-    """What `tags` mean. What is reserved, or contradicts the pixels, counts as not said.
+    """The meaning of `tags`. A reserved one, or one that contradicts the pixels, counts as not said.
 
     `large`: the picture has the size from which players take BT.709 where nothing is said; `before`: of the first picture of the file.
     """
@@ -109,7 +109,7 @@ def _is_known(matrix: int, *, hdr: bool, transfer: int) -> bool:
 
 
 def columns(seen: Sequence[Tags]) -> dict[str, str]:
-    """What the pictures of a stream say: several words where they change, "" for nothing, a number where the standard has no name."""
+    """The tags of the pictures of a stream: several words where they change, "" for nothing, a number where the standard has no name."""
     names = {"matrix": MATRICES, "primaries": PRIMARIES, "transfer": TRANSFERS, "range": RANGES}
     nothing = {"range": 0}
     found = {}

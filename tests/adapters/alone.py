@@ -50,7 +50,7 @@ class Source:
 
 
 def alone(folder, run):
-    """What `embed` makes with nothing but its adapter; written to a file."""
+    """The embeddings that `embed` makes with nothing but its adapter; written to a file."""
     device.prepare(CPU, threads=1, seed=0)
     clip: FrozenClip = load_backbone(Backbone("clip-tiny", f"{folder}/weights.safetensors"))
     source = Path(folder, f"{run}.safetensors")

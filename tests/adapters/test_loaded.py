@@ -24,7 +24,7 @@ from tests.adapters.files import ROOT, SHAPE, TEXTS, write_adapter, write_backbo
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What a run leaves behind: params.yaml, the backbone, an adapter in its place."""
+    """The files that a run leaves behind: params.yaml, the backbone, an adapter in its place."""
     folder = tmp_path_factory.mktemp("run")
     params = OmegaConf.load(ROOT / "params.yaml")
     params.backbone.weights = "work/weights.safetensors"

@@ -1,4 +1,4 @@
-"""What other families than plain ViTs ask for: where prompts stand, what a pool reads, how long a text is, which pictures; and refusals."""
+"""The needs of other families than plain ViTs: where prompts stand, what a pool reads, how long a text is, which pictures; and refusals."""
 
 import sys
 import types

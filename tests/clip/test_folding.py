@@ -1,4 +1,4 @@
-"""What folds away follows from what is attached: changes of weights do, whatever else is there does not."""
+"""Folding follows from what is attached: changes of weights fold away, whatever else is there does not."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a block keeps for its backward pass, against what autograd keeps of open_clip's own modules: the same numbers, less memory."""
+"""The tensors that a block keeps for its backward pass, against autograd's for open_clip's own modules: the same numbers, less memory."""
 
 import open_clip
 import pytest

@@ -1,4 +1,4 @@
-"""What accounts need of the tests' Slurm: slurmdbd, and behind it a mariadb whose only door is a socket in a folder of our own."""
+"""The accounting of the tests' Slurm: slurmdbd, and behind it a mariadb whose only door is a socket in a folder of our own."""
 
 import getpass
 

@@ -56,7 +56,7 @@ def disturbed(slurm, long_training, tmp_path):  # noqa: ARG001
 
 
 def log_of(run):
-    """What the last attempt of the training said."""
+    """The output of the last attempt of the training."""
     return (run.checkout.folder / "logs/train/motion.mv_adapter.0.log").read_text(encoding="utf-8")
 
 

@@ -83,7 +83,7 @@ def goes_on(run):
 
 
 def repair(slurm):
-    """What needs an admin on a real cluster too (docs/cluster.md)."""
+    """A remedy that takes an admin on a real cluster too (docs/cluster.md)."""
     for name in slurm.revive():
         print(f"resumed or released: {name}", flush=True)
 

@@ -57,7 +57,7 @@ def run(program, *words, check=True):
 
 
 def until(found, *, seconds, what):
-    """What `found` returns as soon as it is true. AssertionError after so many seconds."""
+    """The value of `found` as soon as it is true. AssertionError after so many seconds."""
     end = time.monotonic() + seconds
     while not (value := found()):
         assert time.monotonic() < end, f"{what}: not within {seconds} seconds"
@@ -156,7 +156,7 @@ class Slurm:
         return number if named == daemon and state != "Z" else None
 
     def revive(self):
-        """What an admin does for nodes and jobs that slurmctld has given up: killed, it does not know what runs, and starts it again.
+        """An admin's remedy for nodes and jobs that slurmctld has given up: killed, it does not know what runs, and starts it again.
 
         Which they were.
         """

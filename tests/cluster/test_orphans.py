@@ -1,4 +1,4 @@
-"""What a killed Snakemake left is told to end until it is gone, against made-up commands of Slurm."""
+"""Jobs that a killed Snakemake left are told to end until they are gone, against made-up commands of Slurm."""
 
 from pipeline.rules import slurm
 from tests.rules.test_slurm import commands

@@ -1,4 +1,4 @@
-"""What a paper fixes of a dataset is data; params.yaml overrides it, and the words of the field name the datasets."""
+"""The choices that a paper makes for a dataset are data; params.yaml overrides it, and the words of the field name the datasets."""
 
 import pytest
 import yaml

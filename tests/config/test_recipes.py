@@ -44,7 +44,7 @@ def test_every_recipe_makes_its_method(run, dataset):
 
 
 def test_every_recipe_names_its_source_and_says_all_of_its_training():
-    """What a recipe leaves open would come from the section `train` of whoever runs it."""
+    """A value that a recipe leaves open would come from the section `train` of whoever runs it."""
     assert all(len(recipe.source) > 20 for recipe in ALL.values())
     asked = {"epochs", "batch", "optimiser", "schedule", "decay", "half", "gradient_gain", "weight_decay", "betas", "eps", "warmup"}
     asked |= {"clip_norm", "select", "precision"}

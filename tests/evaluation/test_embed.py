@@ -36,7 +36,7 @@ def sizes(monkeypatch):
 
 
 def bytes_of(run):
-    """What is there at once of what a run makes."""
+    """The most that is there at once of the storages that a run makes."""
     with torch.no_grad(), memory.Made() as made:
         run()
     return made.most

@@ -23,7 +23,7 @@ EACH = 5  # failing inputs that are kept of one kind of fault
 
 @dataclass
 class Count:
-    """What became of a target's inputs; `faults`: kind -> how often, `first`: kind -> why."""
+    """The fate of a target's inputs; `faults`: kind -> how often, `first`: kind -> why."""
 
     inputs: int = 0
     taken: int = 0

@@ -1,4 +1,4 @@
-"""What the project reads, each with whole samples and the entry that reads it.
+"""The kinds of file that the project reads, each with whole samples and the entry that reads it.
 
 A reader gets a file and an empty folder, in which an entry that writes puts its result. It returns "" for what was taken, or the sentence
 that refused it; a ValueError or OSError counts as one. Readers import what they need, so that a worker is small.

@@ -1,4 +1,4 @@
-"""What is stored of a frozen tower starts it where it was left, and is refused where it does not belong."""
+"""A store of a frozen tower starts it where it was left, and is refused where it does not belong."""
 
 import sys
 from dataclasses import dataclass, field

@@ -12,7 +12,7 @@ from tests.methods.cases import SHAPE, cases, title
 
 
 def at(level, run, *arguments, **options):
-    """What something is at a level; None where a method has joined frames, and there is nothing of a single one."""
+    """The value of something at a level; None where a method has joined frames, and there is nothing of a single one."""
     try:
         return run(level, *arguments, **options)
     except RuntimeError as error:
@@ -22,7 +22,7 @@ def at(level, run, *arguments, **options):
 
 
 def levels_of(clip):
-    """What frames and captions are at every level of both towers."""
+    """Frames and captions at every level of both towers."""
     frames, mask, captions = make_batch(long=True)
     ids = clip.tokenize(captions, num_words=SHAPE.num_words)
     with torch.no_grad():

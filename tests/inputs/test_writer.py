@@ -27,7 +27,7 @@ def names(folder):
 
 
 def break_off(target, *, after):
-    """What a writer leaves that is killed after so many rows: nothing of it runs any more."""
+    """The files of a writer that is killed after so many rows: nothing of it runs any more."""
     made = writer(target)
     for batch in batches(made.done, stop=after):
         made.add(batch)

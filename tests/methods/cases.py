@@ -1,4 +1,4 @@
-"""What the contract is tested with: each method as it is (new ones join by existing), and options that change what is attached."""
+"""The cases of the contract: each method as it is (new ones join by existing), and options that change what is attached."""
 
 from pipeline import methods
 from pipeline.config import registry

@@ -1,4 +1,4 @@
-"""What every method must do, whatever it is. A method that cannot do one of these is wrong, not special."""
+"""The duties of every method, whatever it is. A method that cannot do one of these is wrong, not special."""
 
 from collections import Counter
 

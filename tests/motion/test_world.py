@@ -26,7 +26,7 @@ def plan():
 
 
 def seen(chosen):
-    """What a scene shows at five moments, places in eighths of the square: computed from the states, not from its key."""
+    """The view of a scene at five moments, places in eighths of the square: computed from the states, not from its key."""
     moments = [scene.state(thing, u) for thing in chosen.things for u in (0.0, 0.25, 0.5, 0.75, 1.0)]
     things = [
         (s.shape, round(8 * s.x), round(8 * s.y), round(s.radius, 3), round(s.angle, 3), round(s.alpha, 3), tuple(map(round, s.colour)))

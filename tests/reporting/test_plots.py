@@ -1,4 +1,4 @@
-"""What `dvc plots` draws: the tables, the templates in .dvc/plots, and the page that needs no network."""
+"""The drawings of `dvc plots`: the tables, the templates in .dvc/plots, and the page that needs no network."""
 
 import io
 import json

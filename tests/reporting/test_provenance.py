@@ -63,7 +63,7 @@ def world(tmp_path, monkeypatch):
 
 
 def run(monkeypatch, capsys, *words):
-    """What the command prints, and the sentences that it ends with: none where all agrees."""
+    """The command's output, and the sentences that it ends with: none where all agrees."""
     monkeypatch.setattr(sys, "argv", ["provenance", *map(str, words)])
     try:
         guarded(command.main)

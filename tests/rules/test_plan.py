@@ -24,7 +24,7 @@ def chosen(**methods):
 
 
 def in_this_process(questions):
-    """What the stage answers, without the seconds that a process of its own takes to begin; the first test starts one."""
+    """The stage's answer, without the seconds that a process of its own takes to begin; the first test starts one."""
     with torch.device("meta"):
         return [frozen._reaches(**question) for question in questions]
 

@@ -1,4 +1,4 @@
-"""What jobs ask for: numbers by hand."""
+"""The resources that jobs ask for: numbers by hand."""
 
 import pytest
 

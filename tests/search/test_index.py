@@ -174,7 +174,7 @@ def test_a_wrong_byte_is_one_sentence_or_changes_nothing(damaged):
 
 
 def attempt(path):
-    """What a search finds, or "refused"."""
+    """The findings of a search, or "refused"."""
     try:
         use(path)
     except ValueError as error:

@@ -13,7 +13,7 @@ from tests.search.conftest import ROOT, RUNS, make_video
 
 @pytest.fixture
 def ask(indexed, monkeypatch, capsys):
-    """What the command prints, in the folder of `indexed` or another world."""
+    """The command's output, in the folder of `indexed` or another world."""
 
     def asked(*words, world=indexed):
         monkeypatch.chdir(world.home)

@@ -31,7 +31,7 @@ def name_of(run, gallery="videos"):
 
 
 def evaluated(world, run):
-    """What rule embed makes of the split, from its clips."""
+    """The embeddings that rule embed makes of the split, from its clips."""
     device.prepare(torch.device("cpu"), threads=1, seed=0)
     header = checkpoint.read_header(world.home / world.adapter(run))
     clip = load_backbone(Backbone("clip-tiny", str(world.weights)))

@@ -36,7 +36,7 @@ class Checkout:
         return subprocess.run([*self.before, *words], cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False)
 
     def does(self, command):
-        """What a command line prints that must succeed."""
+        """The output of a command line that must succeed."""
         done = self.run("bash", "-c", command)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""What a workflow looks at when it starts: it warns and goes on, or stops before its first job."""
+"""The checks of a workflow when it starts: it warns and goes on, or stops before its first job."""
 
 import pytest
 

@@ -53,7 +53,7 @@ def tracked(cloned, tmp_path):
 
 
 def typed(checkout, *commands, **places):
-    """What commands of the page print, typed one after the other in one shell, with names of a machine for those of the page."""
+    """The output of commands of the page, typed one after the other in one shell, with names of a machine for those of the page."""
     for name, place in places.items():
         commands = [command.replace(name, place) for command in commands]
     return checkout.does("\n".join(["set -e", *commands]))

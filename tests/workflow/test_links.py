@@ -21,7 +21,7 @@ def link(checkout, scratch, *names):
 
 
 def said(done):
-    """What was said, in one line; no traceback is among it."""
+    """The output in one line; no traceback is in it."""
     output = " ".join((done.stdout + done.stderr).split())
     assert "Traceback" not in output, output
     return output

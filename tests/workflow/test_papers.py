@@ -92,7 +92,7 @@ def written(file, house, annotations):
 
 
 def narrowed(run, dataset):
-    """What does not fit the narrow CLIP: a width that both towers of the real one have."""
+    """Settings that do not fit the narrow CLIP: a width that both towers of the real one have."""
     width = NARROW["embed_dim"]
     return {"shared": width} if recipes.part(run, dataset).config.get("shared", 0) > width else {}
 

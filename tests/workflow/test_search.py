@@ -1,4 +1,4 @@
-"""What is indexed after a run is ranked as `score` ranks it; and a folder needs no run at all."""
+"""An index of a run ranks as `score` does; and a folder needs no run at all."""
 
 import json
 import shlex

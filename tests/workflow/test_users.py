@@ -71,7 +71,7 @@ def test_a_setting_edited_after_the_plan_does_not_reach_its_jobs(checkout):
 
 
 def keep(checkout, config):
-    """What the plan's Snakemake does in the folder of the checkout."""
+    """The run of the plan's Snakemake in the folder of the checkout."""
     with contextlib.chdir(checkout.folder):
         return configuration.keep(config)
 

@@ -1,4 +1,4 @@
-"""What people see of a text: blanks that are none, names that look alike, values that are too long to show."""
+"""Texts as people see them: blanks that are none, names that look alike, values that are too long to show."""
 
 import unicodedata
 

@@ -32,8 +32,8 @@ class About:
 class Source:
     """One address. `digest` as in `http.fetch`, "" where none is known.
 
-    `unpack` maps the members of an archive to names in raw/ (None: not needed); `members` gives digests of unpacked files. What `gated`
-    says is told to a user whom the server refuses. Without `file` nothing is fetched here: `url` is what single videos are fetched from.
+    `unpack` maps the members of an archive to names in raw/ (None: not needed); `members` gives digests of unpacked files. The text of
+    `gated` is for a user whom the server refuses. Without `file` nothing is fetched here: `url` is what single videos are fetched from.
     """
 
     name: str
@@ -65,8 +65,8 @@ def address(sources: Sequence[Source], name: str, settings: Annotate | Download)
 def obtain(target: Path, sources: Sequence[Source], *, settings: Download, name: str) -> None:
     """Fill `target` with every source that `settings` does not replace by a folder, and `target`/sources.json with what came from where.
 
-    Archives are kept beside `target` until they are unpacked, so that a run that was stopped goes on. What was fetched once must come again
-    with the same content: data/<name>/fetched.json remembers it. Raises ValueError.
+    Archives are kept beside `target` until they are unpacked, so that a run that was stopped goes on. A file that was fetched once must
+    come again with the same content: data/<name>/fetched.json remembers it. Raises ValueError.
     """
     for mirror in settings.mirrors:
         refuse_unknown(mirror, [source.name for source in sources], what=f"datasets.{name}.mirrors: unknown source", there="there are")

@@ -20,7 +20,7 @@ class Answer:
 
 
 def head(url: str) -> Answer:
-    """What the server says of `url`; where it does not answer a question for the head, of the first byte. ValueError as for `shown`."""
+    """The server's headers for `url`; where it does not answer a question for the head, of the first byte. ValueError as for `shown`."""
     shown(url)
     try:
         answer = requests.head(url, timeout=TIMEOUT, allow_redirects=True)

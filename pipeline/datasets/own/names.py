@@ -95,7 +95,7 @@ class Names:
         return sorted(names), sorted((key[::-1], name) for key, name in names)
 
     def _hint(self, plain: str) -> str:
-        """What may be meant. One mistake leaves the beginning or the end of a name, by which its neighbours are found."""
+        """The names that may be meant. One mistake leaves the beginning or the end of a name, by which its neighbours are found."""
         if ROUNDED.fullmatch(PurePosixPath(stem(plain)).name):
             return "; a spreadsheet has rounded this number: make the column a text, and write the whole name"
         self.hints -= 1

@@ -105,7 +105,7 @@ def _refuse_others(names: Sequence[str], where: str) -> None:
 
 
 def _shape(cells: Sequence[str], width: int, mark: str) -> str:
-    """What is wrong with a row's number of cells; empty ones at its end may be too many."""
+    """The fault in a row's number of cells; empty ones at its end may be too many."""
     if len(cells) > width and not any(map(str.strip, cells[width:])):
         return ""
     return f"{len(cells)} cells instead of {width}; put texts with {MARKS.get(mark, shown(mark))} into quotes"

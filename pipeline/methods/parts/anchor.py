@@ -1,4 +1,4 @@
-"""What stands for a frame in a layer, where a paper takes its CLS token. N frames, L tokens, D width."""
+"""The token that stands for a frame in a layer, where a paper takes CLS. N frames, L tokens, D width."""
 
 from typing import Any
 

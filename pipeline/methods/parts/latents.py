@@ -33,7 +33,7 @@ def uniform(*shape: int, bound: float) -> nn.Parameter:
 
 
 class Shared(nn.Module):
-    """What both towers' prompts are made of: a table, and a block that mixes its rows."""
+    """The source of both towers' prompts: a table, and a block that mixes its rows."""
 
     def __init__(self, prompts: nn.Parameter, block: Mixer | None = None) -> None:
         super().__init__()

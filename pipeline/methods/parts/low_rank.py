@@ -26,7 +26,7 @@ def check(name: str, targets: Sequence[str], *, rank: int) -> None:
 
 
 def change_weights(tower: Tower, make: Make, *, targets: Sequence[str] = FUSED, last_blocks: int | None = None) -> nn.ModuleDict:
-    """What `make` makes for each target in each of the last blocks, by its layer. The targets of FUSED are parts of one weight."""
+    """A change by `make` for each target in each of the last blocks, by its layer. The targets of FUSED are parts of one weight."""
     layers = nn.ModuleDict()
     for layer, block, hooks in tower.last(last_blocks):
         changes = nn.ModuleDict()

@@ -116,7 +116,7 @@ def _close(one: Floats, other: Floats, *, allowed: tuple[float, float]) -> NDArr
 
 
 def _moving(tiles: Tiles) -> Floats:
-    """What differs from the mean over time: (M, P, F) of the same."""
+    """The differences from the mean over time: (M, P, F) of the same."""
     return np.asarray(tiles - tiles.mean(axis=1, keepdims=True, dtype=np.float32), np.float32)
 
 

@@ -44,7 +44,7 @@ def facts(
     missing_hash: str,
     longest: float = math.inf,
 ) -> dict[str, Any]:
-    """Everything the card says. What was not measured, or is not known, is None.
+    """All facts on the card. One that was not measured, or is not known, is None.
 
     `words`: tokens that are read of a caption; `longest`: seconds that are read of a video; `count` gives the tokens of each caption as
     the `tokeniser` of that name makes them, start and end included, before any is cut.

@@ -1,4 +1,4 @@
-"""The card of a dataset as Markdown. What strangers wrote can break neither a table nor the page."""
+"""The card of a dataset as Markdown. No text by strangers can break a table or the page."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # line breaks, controls, marks that tur
 
 
 def to_markdown(facts: Facts) -> str:
-    """The whole card. What the publisher says stands first, then what was counted, then what was set."""
+    """The whole card. The publisher's words stand first, then what was counted, then what was set."""
     about = facts["about"]
     said = "Counted in this copy of the dataset by this project; nothing here is copied from a paper."
     parts = [f"# {escape(about['title'])}\n", f"{said}\n", *_about(about)]

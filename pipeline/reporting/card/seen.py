@@ -23,7 +23,7 @@ class Known(NamedTuple):
 
 
 def seen(trained: tuple[pd.DataFrame, pd.DataFrame], tested: tuple[pd.DataFrame, pd.DataFrame]) -> dict[str, Any]:
-    """What of the `tested` videos and captions is among the `trained` ones, counted."""
+    """The `tested` videos and captions that are among the `trained` ones, counted."""
     found, videos = known(trained[0], tested[0]), tested[0]
     captions, said = (table.assign(key=counts.fold(table["text"])) for table in (tested[1], trained[1]))
     told = captions[captions["key"].isin(said["key"])]

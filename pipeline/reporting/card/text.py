@@ -124,7 +124,7 @@ def _taken(a: str, b: str, shared: Facts) -> str:
 
 
 def _seen(found: Facts) -> str:
-    """What training has seen of another dataset's test set."""
+    """The part of another dataset's test set that training has seen."""
     videos, others, told = found["videos"], found["sources"], found["captions"]
     text = f"{videos['videos']:,} of {videos['of']:,} test videos are also in train or val here{_ids(videos)}; {others['videos']:,} more "
     text += f"come from a source that these have another part of{_ids(others)}. {told['captions']:,} of {told['of']:,} test captions are "
@@ -163,7 +163,7 @@ def _copies(found: Facts | None) -> str:
 
 
 def _small(splits: Facts) -> list[tuple[str, str]]:
-    """What cannot be measured by few videos. On validation it decides between learning rates and epochs."""
+    """The differences that few videos cannot show. On validation that decides between learning rates and epochs."""
     told = [(split, small.warning(splits[split]["videos"])) for split in ("test", "val") if splits[split]["videos"]]
     return [("Small galleries", " ".join(f"{split}: {said}" for split, said in told if said))] if any(said for _, said in told) else []
 

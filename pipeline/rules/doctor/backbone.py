@@ -63,7 +63,7 @@ def places(name: str) -> dict[str, str]:
 
 
 def _entries(node: ast.AST | None) -> dict[str, ast.expr]:
-    """What is written as {"key": value} or call(key=value); the first word of a call without a key is `url`."""
+    """The values written as {"key": value} or call(key=value); the first word of a call without a key is `url`."""
     if isinstance(node, ast.Dict):
         return {str(k.value): v for k, v in zip(node.keys, node.values, strict=True) if isinstance(k, ast.Constant)}
     if not isinstance(node, ast.Call):

@@ -65,7 +65,7 @@ def disk(case: Case) -> Iterator[Line]:
 
 
 def planned(case: Case, params: Params) -> Iterator[Part]:
-    """What is not there yet of raw files, clips, frames, stores and runs."""
+    """The raw files, clips, frames, stores and runs that are not there yet."""
     for name in read(params):
         entry, videos = params.datasets[name], case.counts.get(name, 0)
         seconds, raw = TYPICAL.get(name, UNKNOWN)

@@ -15,7 +15,7 @@ FINE, WARNING, STOP = "fine", "warning", "stop"  # a run goes on with a warning,
 
 @dataclass(frozen=True)
 class Line:
-    """What one check found: `state` is FINE with what was found, or WARNING or STOP with a sentence that names the remedy."""
+    """The finding of one check: `state` is FINE with what was found, or WARNING or STOP with a sentence that names the remedy."""
 
     name: str
     state: str
@@ -24,7 +24,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Case:
-    """What is looked at: the workflow of the working directory.
+    """The thing to check: the workflow of the working directory.
 
     `counts`: videos of each dataset; `choices`: the stores of each run, as far as they are known; `jobs`: the rules that are going to
     run, None where any may. `slurm`: jobs run on other machines. `patience`: seconds that a program may take to answer. `quick`: what

@@ -16,7 +16,7 @@ class Server(ThreadingHTTPServer):
         return f"http://{host}:{self.server_port}{path}"
 
     def asked(self, field):
-        """What each request said in that field, None for nothing."""
+        """The values of that field, one a request, None for nothing."""
         return [headers.get(field) for _, headers in self.log]
 
     def handle_error(self, *_):

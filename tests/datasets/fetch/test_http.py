@@ -459,7 +459,7 @@ guarded(lambda: fetch({server.url()!r}, Path({str(target)!r})))
 
 
 def test_nothing_has_the_name_until_all_is_there(server, target, monkeypatch):
-    """What is renamed is on the disk before."""
+    """A file is on the disk before it is renamed."""
     done = []
     monkeypatch.setattr(os, "fsync", lambda _: done.append("fsync"))
     replace = os.replace

@@ -61,7 +61,7 @@ class Visit:
             self.page.wait_for_timeout(20)
 
     def asked(self):
-        """What the address asks. The page itself says it: what Playwright remembers of it lags behind."""
+        """The question in the address. The page itself says it: what Playwright remembers of it lags behind."""
         return self.page.evaluate("location.search")
 
     def names(self, side=0):

@@ -121,7 +121,7 @@ class Load:
 
 
 def facts(port, folder, indexes):
-    """What a stranger may know, and the files that he wants."""
+    """The names that a stranger may know, and the files that he wants."""
     (folder / "outside").mkdir()
     secret = folder / "outside" / "canary.mp4"
     secret.write_text(TOKEN)

@@ -23,7 +23,7 @@ VIDEOS = (
 
 @dataclass
 class Facts:
-    """What a stranger knows: names of indexes, the clips of one, a video, and files that are none of his business."""
+    """The knowledge of a stranger: names of indexes, the clips of one, a video, and files that are none of his business."""
 
     indexes: list[str]
     clips: list[tuple[int, str]]

@@ -91,7 +91,7 @@ def test_two_methods_stand_side_by_side_with_what_differs_marked(visit, shots):
 
 
 def film(page):
-    """What the only film of the page is doing."""
+    """The state of the only film of the page."""
     return page.evaluate(
         "(film => film && ({ muted: film.muted, paused: film.paused, time: film.currentTime, ready: film.readyState, error: film.error }))"
         "(document.querySelector('.show video'))"

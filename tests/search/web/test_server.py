@@ -1,4 +1,4 @@
-"""What the server answers, what it refuses, and whom it serves; over real connections."""
+"""The server's answers and refusals, and whom it serves; over real connections."""
 
 import dataclasses
 import os
