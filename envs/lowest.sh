@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tests of `make quick` with another Python and the lowest packages of the ranges: envs/lowest.sh /path/to/python3.13 [words for pytest]
-# It takes 7 GB in a folder of its own, which goes when it ends, and 15 minutes on two cores; KEEP=folder keeps it for the next time.
+# It takes 7 GB in a folder of its own, which goes when it ends, and ten minutes on two cores; KEEP=folder keeps it for the next time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python="${1:?usage: envs/lowest.sh PYTHON [words for pytest]}"
