@@ -17,9 +17,6 @@ from xdist.scheduler import LoadScopeScheduling
 from pipeline.clip import FrozenClip, architecture, build
 from pipeline.runtime import device
 
-# Every small CLIP has one, and each reads 49,000 merges: 0.1 s, five times what the rest of a small CLIP takes.
-open_clip.SimpleTokenizer = functools.cache(open_clip.SimpleTokenizer)
-
 # A seed waits for each kind of accelerator with the stack that set it, 8 ms a seed, though none of them is there.
 for accelerator in (torch.cuda, torch.xpu, torch.mtia):
     if not accelerator.is_available():
@@ -171,7 +168,7 @@ class Template(pickle.Pickler):
 
     def persistent_id(self, thing):
         """Tensors are copied as tensors are; what never changes, or cannot be pickled, is shared."""
-        if not isinstance(thing, torch.Tensor | open_clip.SimpleTokenizer.__wrapped__ | types.FunctionType):
+        if not isinstance(thing, torch.Tensor | open_clip.SimpleTokenizer | types.FunctionType):
             return None
         if not any(thing is one for one in self.kept):
             self.kept.append(thing)
