@@ -26,7 +26,7 @@ def pixels(wildcards):
 
 
 def training_seconds(epochs=None):
-    """The needs of a training of a run, for its own number of epochs or another."""
+    """How long a training of a run takes, with its own number of epochs or another."""
 
     def seconds(wildcards):
         settings = resolve.train_of(PARAMS, wildcards.run, wildcards.dataset)
