@@ -16,8 +16,18 @@ from pipeline.reporting.card.text import HISTOGRAMS, bins
 from pipeline.reporting.plots import MEASURES
 
 COLOURS = 8  # of the template's palette; the next eight methods repeat it with another dash
-BESIDE = ((11, 4, "start"), (-11, 4, "end"), (10, -9, "start"), (10, 17, "start"), (-10, -9, "end"), (-10, 17, "end"))
-PLACES = (*BESIDE, (4, -21, "start"), (4, 29, "start"), (-4, -21, "end"), (-4, 29, "end"))
+PLACES = (
+    (11, 4, "start"),
+    (-11, 4, "end"),
+    (10, -9, "start"),
+    (10, 17, "start"),
+    (-10, -9, "end"),
+    (-10, 17, "end"),
+    (4, -21, "start"),
+    (4, 29, "start"),
+    (-4, -21, "end"),
+    (-4, 29, "end"),
+)
 CHANCE = {"Probe on validation, %": 50.0}  # percent
 LETTER, LINE = 7.2, 15  # pixels: the widest a label's letter is on average, and its height
 
