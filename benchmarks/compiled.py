@@ -18,14 +18,10 @@ from pipeline.clip import FrozenClip
 from pipeline.evaluation.similarity import scores
 from pipeline.stages import guarded
 from pipeline.training.loss import contrastive
+from tests.methods.cases import SHAPE, SMALL
 
-SMALL = {
-    "embed_dim": 16,
-    "quick_gelu": True,
-    "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 16},
-    "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 3},
-}
-FRAMES, WORDS, PAIRS, SHAKE = 4, 12, 4, 0.05
+FRAMES, WORDS = SHAPE.num_frames, SHAPE.num_words
+PAIRS, SHAKE = 4, 0.05
 BOUND = 1e-4
 
 
@@ -41,7 +37,7 @@ def main() -> None:
 def _tried(name: str) -> bool:
     torch.manual_seed(0)
     clip = FrozenClip(open_clip.CLIP(**SMALL), name="small")  # type: ignore[arg-type]
-    methods.attach(clip, methods.load(name, config={}), shape=methods.Shape(FRAMES, WORDS)).eval()
+    methods.attach(clip, methods.load(name, config={}), shape=SHAPE).eval()
     for parameter in clip.trained().values():
         parameter.data.add_(SHAKE * torch.randn_like(parameter))
     if not clip.trained():

@@ -16,6 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from pipeline.clip import FrozenClip, architecture, build
 from pipeline.runtime import device
+from tests.methods.cases import SMALL
 
 # A seed waits for each kind of accelerator with the stack that set it, 8 ms a seed, though none of them is there.
 for accelerator in (torch.cuda, torch.xpu, torch.mtia):
@@ -127,12 +128,6 @@ def pytest_xdist_make_scheduler(config, log):
     return ByFile(config, log)
 
 
-SMALL = {
-    "embed_dim": 16,
-    "quick_gelu": True,
-    "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 16},
-    "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 3},
-}
 # The same of other families: `siglip` has no CLS and no end of text, `pe` rotary positions; attention over all tokens reads both.
 WHOLE_ROWS = {"no_causal_mask": True, "proj_bias": True, "pool_type": "last", "act_kwargs": {"approximate": "tanh"}}
 FAMILIES = {

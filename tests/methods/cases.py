@@ -4,6 +4,13 @@ from pipeline import methods
 from pipeline.config import registry
 
 SHAPE = methods.Shape(num_frames=4, num_words=12)
+# A CLIP as small as these cases allow: three blocks a tower.
+SMALL = {
+    "embed_dim": 16,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 3},
+}
 
 OPTIONS = {
     "partial": [{"last_blocks": 2}, {"last_blocks": None}],
